@@ -1,0 +1,33 @@
+import { defineConfig } from "vitest/config";
+
+// `@skep/source` makes workspace imports resolve to TypeScript sources, so a test never runs a stale build.
+const shared = { resolve: { conditions: ["@skep/source"] }, ssr: { resolve: { conditions: ["@skep/source"] } } };
+
+export default defineConfig({
+  test: {
+    projects: [
+      { ...shared, test: { name: "tools", include: ["tools/**/*.test.ts"] } },
+      {
+        ...shared,
+        test: {
+          name: "packages",
+          include: ["packages/*/{src,test}/**/*.test.ts", "apps/{master,agent,cli,up,bench}/{src,test}/**/*.test.ts"],
+          globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts"],
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: "e2e",
+          include: ["apps/e2e/test/**/*.test.ts"],
+          globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts"],
+          testTimeout: 240_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
