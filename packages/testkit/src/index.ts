@@ -1,1 +1,5 @@
-export {};
+/** What tests stand on: a manual clock, waiting for conditions, seeds, scratch directories and databases. */
+export * from "./manual-clock.ts";
+export * from "./eventually.ts";
+export * from "./seed.ts";
+export * from "./temp-dir.ts";
