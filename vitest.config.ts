@@ -1,7 +1,13 @@
 import { defineConfig } from "vitest/config";
 
 // `@skep/source` makes workspace imports resolve to TypeScript sources, so a test never runs a stale build.
-const shared = { resolve: { conditions: ["@skep/source"] }, ssr: { resolve: { conditions: ["@skep/source"] } } };
+// `ssr` is where tests run; `__vitest__` is where globalSetup runs, which would otherwise import dist/ unnoticed.
+const resolve = { conditions: ["@skep/source"] };
+const shared = {
+  resolve,
+  ssr: { resolve },
+  environments: { __vitest__: { resolve: { ...resolve, noExternal: [/^@skep\//] } } },
+};
 
 export default defineConfig({
   test: {

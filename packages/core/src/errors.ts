@@ -58,6 +58,7 @@ export const ERRORS = {
   generation_not_found: { status: 404, retryable: false, title: "No such generation", fix: "Pick one of the deployment's generations." },
   unknown_component: { status: 422, retryable: false, title: "The deployment has no such component", fix: "Name one of the components in `detail`." },
   nothing_to_do: { status: 409, retryable: false, title: "The deployment is torn down", fix: "Deploy it again." },
+  already_running: { status: 409, retryable: true, title: "Another process already runs on this state", fix: "Stop the process named in `detail`, or use another state directory." },
   lifecycle_not_found: { status: 404, retryable: false, title: "No such lifecycle row", fix: "List rows with `skep lifecycle`." },
   lifecycle_terminal: { status: 409, retryable: false, title: "The lifecycle row has already ended", fix: "Nothing is left to cancel; its status is in `detail`." },
   not_found: { status: 404, retryable: false, title: "Nothing of that name", fix: "Check the name or id." },

@@ -3,3 +3,4 @@ export * from "./manual-clock.ts";
 export * from "./eventually.ts";
 export * from "./seed.ts";
 export * from "./temp-dir.ts";
+export * from "./temp-database.ts";
