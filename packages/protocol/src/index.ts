@@ -1,1 +1,8 @@
-export {};
+/** Wire contracts, once: what is validated is what is documented. Browser-safe; append-only within v1. */
+export * from "./common.ts";
+export * from "./spec.ts";
+export * from "./commands.ts";
+export * from "./heartbeat.ts";
+export * from "./enrol.ts";
+export * from "./operator.ts";
+export * from "./routes.ts";

@@ -13,6 +13,8 @@ export interface WorkloadLabels {
   readonly jobId: string;
   readonly generation: number;
   readonly epoch: number;
+  /** SHA-256 of what was started; a new generation whose component hashes the same leaves it running. */
+  readonly componentHash: string;
 }
 
 export const COMPONENT_STATES = ["starting", "running", "unhealthy", "backoff", "exited", "failed", "stopped"] as const;

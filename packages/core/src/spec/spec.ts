@@ -62,4 +62,13 @@ export interface Spec {
   readonly driver: DriverName;
   readonly components: readonly ComponentSpec[];
   readonly stateful?: boolean | undefined;
+  /** Grows when an operator asks for a restart: the same components, started anew. Part of each component's hash. */
+  readonly restart_count?: number | undefined;
 }
+
+/** What a component's hash covers: its own spec and the restart counter, nothing of its siblings. */
+export const componentIdentity = (spec: Spec, component: ComponentSpec): object => ({
+  driver: spec.driver,
+  component,
+  restart_count: spec.restart_count ?? 0,
+});

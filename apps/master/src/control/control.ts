@@ -1,0 +1,66 @@
+/**
+ * The master's operations, free of HTTP: listeners and loops call these and nothing else writes to the ledger.
+ * The simulator runs the very same functions over a store in memory.
+ */
+import type { Bundle } from "@skep/protocol";
+import type {
+  acceptedOperation, bundleRequest, CertReply, createHostRequest, DeployRequest, EnrolRequest, HeartbeatReply, HeartbeatRequest, MutateRequest,
+  operationPlan, RegisterReply, RegisterRequest, teardownRequest,
+} from "@skep/protocol";
+import type { HostId, HostRecord, LifecycleRow, Pin } from "@skep/core";
+import type { z } from "zod";
+import type { OperatorContext, Reply } from "../ports.ts";
+
+export type AcceptedOrPlan = z.infer<typeof acceptedOperation> | z.infer<typeof operationPlan>;
+
+/** Refusals are thrown as SkepError; a returned Reply is always a success. */
+export interface DeploymentControl {
+  deploy(request: DeployRequest, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
+  mutate(deployment: string, request: MutateRequest, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
+  redeploy(deployment: string, request: { timeout_s?: number | undefined }, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
+  rollback(deployment: string, request: { generation: number; timeout_s?: number | undefined }, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
+  teardown(deployment: string, request: z.infer<typeof teardownRequest>, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
+}
+
+export interface LifecycleControl {
+  /** A row that was never sent ends at once; otherwise the agent is told, now and in every beat, until it confirms. */
+  cancel(id: string, context: OperatorContext): Promise<Reply<{ id: string; status: LifecycleRow["status"]; because: string }>>;
+  /** An operator's decision that a lost row's host will never answer. */
+  resolveLost(id: string, note: string | undefined, context: OperatorContext): Promise<Reply<{ id: string; status: LifecycleRow["status"]; because: string }>>;
+}
+
+export interface AgentControl {
+  register(hostId: HostId, request: RegisterRequest): Promise<RegisterReply>;
+  /** Resolves after the beat is committed. `undefined` = nothing to say: 204. Beats of many hosts are committed together. */
+  beat(hostId: HostId, request: HeartbeatRequest): Promise<HeartbeatReply | undefined>;
+}
+
+/** One pass each; every master may run them at the same time. They return what they did, for logs, metrics and tests. */
+export interface Passes {
+  dispatchOnce(): Promise<{ sent: number; accepted: number; putOff: number; ended: number }>;
+  sweepOnce(): Promise<{ looked: number; changed: number; asked: number; cancelled: number; stale: number }>;
+  livenessOnce(): Promise<{ changed: number; probed: number }>;
+  reconcileOnce(): Promise<{ opened: number; gaveUp: number }>;
+}
+
+export interface Control extends DeploymentControl, LifecycleControl, AgentControl, Passes {
+  /** When this master began to listen (database time): silence before it says nothing. */
+  readonly listeningSince: () => number;
+  /** Wakes the dispatcher; carries no facts. Set by the loop runner. */
+  onWorkDue(listener: () => void): void;
+}
+
+/** Hosts and their identities: enrolment, rotation, decommission. */
+export interface IdentityControl {
+  createHost(request: z.infer<typeof createHostRequest>, context: OperatorContext): Promise<Reply<{ host: HostRecord; bundle: Bundle }>>;
+  createBundle(host: string, request: z.infer<typeof bundleRequest>, context: OperatorContext): Promise<Reply<{ host: HostRecord; bundle: Bundle }>>;
+  requestRotation(host: string, context: OperatorContext): Promise<Reply<{ host: HostRecord }>>;
+  /** Refuses with `host_not_empty` unless forced; with force, open rows end as host_lost and placements are dropped. */
+  decommission(host: string, force: boolean, context: OperatorContext): Promise<Reply<{ host: HostRecord }>>;
+  redeem(tokenId: string, request: EnrolRequest): Promise<CertReply>;
+  rotate(hostId: HostId, csrPem: string): Promise<CertReply>;
+  /** The pin of a fingerprint, from memory that Postgres feeds; throws `overloaded` when that memory is too old to trust. */
+  pinOf(fingerprint: string): Pin | undefined;
+  /** Database time as this process knows it. */
+  now(): number;
+}

@@ -1,0 +1,275 @@
+/**
+ * The store as a port: PostgreSQL in production, memory in the simulator, one conformance suite for both.
+ * Reads see committed state. Writes happen in a transaction and say what they believed: a `cas…` that finds
+ * another version answers `false`, which is news, not an exception. Methods throw only when the store is broken
+ * (SkepError `database_unavailable`), never for an expected outcome.
+ */
+import type { ObservedState, ReportedPlacement } from "../agent/observed.ts";
+import type { AgentPhase } from "../agent/decide-admission.ts";
+import type { Pin } from "../enrolment/decide-pin.ts";
+import type { DeploymentId, Fingerprint, HostId, JobId, PlacementId, TokenId } from "../ids.ts";
+import type { HostStatus } from "../liveness/decide-host.ts";
+import type { LifecycleRow, RowChange, StepResult } from "../lifecycle/row.ts";
+import type { LifecycleStatus, Operation } from "../lifecycle/states.ts";
+import type { JobInventory } from "../sweep/decide-sweep.ts";
+import type { Instant } from "../time.ts";
+import type {
+  ApiToken, AuditEntry, DeploymentRecord, DeploymentStatus, DesiredState, EnrolmentToken, EventCursor, EventRecord,
+  GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, NewEvent, ObservedRecord, PlacementRecord,
+} from "./records.ts";
+
+export interface Page {
+  readonly limit: number;
+  /** Resume after this id (ids sort by creation). */
+  readonly after?: string | undefined;
+}
+
+export interface HostQuery extends Page {
+  readonly status?: HostStatus | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface LifecycleQuery extends Page {
+  readonly ids?: readonly string[] | undefined;
+  readonly deployment?: string | undefined;
+  readonly host?: string | undefined;
+  readonly status?: LifecycleStatus | undefined;
+  readonly open?: boolean | undefined;
+  /** Newest first instead of oldest first. */
+  readonly newestFirst?: boolean | undefined;
+}
+
+export interface HostView {
+  readonly host: HostRecord;
+  readonly liveness: HostLiveness | undefined;
+  readonly report: HostReport | undefined;
+}
+
+export interface PlacementView {
+  readonly placement: PlacementRecord;
+  readonly observed: ObservedRecord | undefined;
+  readonly openRow: LifecycleRow | undefined;
+}
+
+export interface FleetCounts {
+  readonly hosts: Readonly<Record<HostStatus, number>>;
+  readonly openRows: Readonly<Record<"pending" | "running" | "lost", number>>;
+  readonly deployments: Readonly<Record<DeploymentStatus, number>>;
+}
+
+export interface RingBeat {
+  readonly receivedAt: Instant;
+  readonly seq: number;
+  readonly phase: AgentPhase | undefined;
+  readonly changed: boolean;
+}
+
+export type EventPage =
+  | { readonly kind: "page"; readonly events: readonly EventRecord[]; readonly next: EventCursor }
+  /** Another database's cursor, or one older than what is kept. */
+  | { readonly kind: "expired" };
+
+export interface EventFilter {
+  readonly hostId?: string | undefined;
+  readonly deploymentId?: string | undefined;
+  readonly kindPrefix?: string | undefined;
+}
+
+export interface Reads {
+  /** The database's clock: the only one decisions use. */
+  now(): Promise<Instant>;
+  /** By id or by name. Decommissioned hosts are found by id only. */
+  findHost(idOrName: string): Promise<HostRecord | undefined>;
+  listHosts(query: HostQuery): Promise<readonly HostView[]>;
+  findHostView(idOrName: string): Promise<HostView | undefined>;
+  listHostCerts(hostId: HostId): Promise<readonly HostCert[]>;
+  listRing(hostId: HostId): Promise<readonly RingBeat[]>;
+  findToken(id: TokenId): Promise<EnrolmentToken | undefined>;
+  /** Every pin that could admit somebody, and those revoked in the last day; with a version that grows on any change. */
+  loadPins(): Promise<{ readonly version: number; readonly pins: readonly Pin[] }>;
+  pinVersion(): Promise<{ readonly version: number; readonly now: Instant }>;
+  /** By id or by name of a deployment that is not deleted. */
+  findDeployment(idOrName: string): Promise<DeploymentRecord | undefined>;
+  listDeployments(query: Page & { readonly includeDeleted?: boolean | undefined }): Promise<readonly DeploymentRecord[]>;
+  findGeneration(id: DeploymentId, generation: number): Promise<GenerationRecord | undefined>;
+  listGenerations(id: DeploymentId): Promise<readonly Omit<GenerationRecord, "spec">[]>;
+  listPlacements(query: { readonly deploymentId?: DeploymentId | undefined; readonly hostId?: HostId | undefined; readonly includeRemoved?: boolean | undefined } & Partial<Page>): Promise<readonly PlacementView[]>;
+  findLifecycle(id: string): Promise<LifecycleRow | undefined>;
+  listLifecycle(query: LifecycleQuery): Promise<readonly LifecycleRow[]>;
+  fleetCounts(): Promise<FleetCounts>;
+  /** Committed events after the cursor, in an order in which none can appear later in front. `undefined` = from the start. */
+  readEvents(after: EventCursor | undefined, limit: number, filter?: EventFilter): Promise<EventPage>;
+  /** The newest events, oldest first, for lists. */
+  recentEvents(limit: number, filter?: EventFilter): Promise<readonly EventRecord[]>;
+  /** A cursor at the present end. */
+  eventHead(): Promise<EventCursor>;
+  findApiToken(id: TokenId): Promise<ApiToken | undefined>;
+  listApiTokens(): Promise<readonly ApiToken[]>;
+}
+
+/** One accepted beat, already checked against its certificate. */
+export interface BeatWrite {
+  readonly hostId: HostId;
+  readonly agentVersion: string;
+  /** A full beat's registration facts; undefined for the seed's minimal form, which counts for liveness only. */
+  readonly full?: {
+    readonly bootId: string;
+    /** Must be the host's open session; another one → `sessionStale` and nothing of this beat is written. */
+    readonly sessionEpoch: number;
+    readonly seq: number;
+    readonly opSeq: number;
+    readonly phase: AgentPhase;
+    readonly jobIds: readonly string[] | undefined;
+    readonly jobsTruncated: boolean;
+    readonly placements: readonly ReportedPlacement[] | undefined;
+    readonly observedError: string | undefined;
+    readonly resources: Readonly<Record<string, number>> | undefined;
+    readonly capabilities: readonly string[] | undefined;
+    readonly cert: { readonly sha256: string; readonly notAfter: Instant } | undefined;
+    /** Hash of everything above but the counters: the same hash writes liveness only. */
+    readonly snapshotHash: string;
+  } | undefined;
+}
+
+export interface BeatResult {
+  readonly hostId: HostId;
+  /** The host's status before this beat; undefined = the host is gone or decommissioned and nothing was written. */
+  readonly was: HostStatus | undefined;
+  /** The beat named a session that is not the open one: nothing was written, the agent must register again. */
+  readonly sessionStale: boolean;
+  /** True when the snapshot was newer than the stored one and was taken. */
+  readonly snapshotTaken: boolean;
+  readonly changed: boolean;
+}
+
+export interface NewLifecycleRow {
+  readonly id: JobId;
+  readonly placementId: PlacementId;
+  readonly deploymentId: DeploymentId;
+  readonly hostId: HostId;
+  readonly operation: Operation;
+  readonly generation: number;
+  readonly baseGeneration?: number | undefined;
+  readonly epoch: number;
+  readonly timeoutS: number;
+  readonly retryOf?: JobId | undefined;
+  readonly because: string;
+}
+
+export type IdempotencyOutcome =
+  | { readonly kind: "claimed" }
+  | { readonly kind: "replay"; readonly status: number; readonly body: unknown }
+  | { readonly kind: "reused" }
+  | { readonly kind: "in_progress" };
+
+export interface IdempotencyKey {
+  readonly scope: string;
+  readonly key: string;
+  readonly bodyHash: string;
+}
+
+export interface Tx extends Reads {
+  insertHost(host: Pick<HostRecord, "id" | "name" | "labels" | "notes" | "address" | "agentPort" | "allowedCidr">): Promise<"inserted" | "host_exists">;
+  /** Compare-and-set on the status: two masters demote once. */
+  casHostStatus(id: HostId, from: HostStatus, to: HostStatus, because: string): Promise<boolean>;
+  updateHost(id: HostId, patch: { schedulable?: boolean; labels?: Readonly<Record<string, string>>; notes?: string; address?: string; agentPort?: number }): Promise<void>;
+  recordProbe(id: HostId, ok: boolean, error: string | undefined): Promise<void>;
+  /** A tombstone: status, certificates revoked, tokens burned, session closed. False when it was one already. */
+  decommissionHost(id: HostId): Promise<boolean>;
+  /** Opens a session: session epoch + 1. */
+  openSession(id: HostId, registration: { bootId: string; hostBootId: string; agentVersion: string; agentUrl: string | undefined }): Promise<{ sessionEpoch: number } | undefined>;
+  insertToken(token: Omit<EnrolmentToken, "attempts" | "claimedAt" | "claimedSpki" | "certPem" | "burned">): Promise<void>;
+  countTokenAttempt(id: TokenId): Promise<number>;
+  /** One winner: true only where it was unclaimed, not burned and not expired. */
+  claimToken(id: TokenId, spkiSha256: string, certPem: string): Promise<boolean>;
+  burnTokens(hostId: HostId): Promise<void>;
+  /** False when the key is already in use by any certificate. */
+  insertCert(cert: Omit<HostCert, "createdAt" | "retireAt">): Promise<boolean>;
+  /** Active → retiring until `now + overlapMs`, except `keep`; pending ones are revoked. */
+  retireCerts(hostId: HostId, keep: Fingerprint, overlapMs: number): Promise<void>;
+  revokeCerts(hostId: HostId): Promise<void>;
+
+  /** Locks the deployment against every other change until the transaction ends. */
+  lockDeployment(id: DeploymentId): Promise<DeploymentRecord | undefined>;
+  insertDeployment(deployment: Pick<DeploymentRecord, "id" | "name" | "generation" | "desired" | "reconcile" | "placement">): Promise<"inserted" | "deployment_exists">;
+  casDeployment(id: DeploymentId, expectedVersion: number, patch: { generation?: number; desired?: DesiredState; reconcile?: DeploymentRecord["reconcile"]; placement?: DeploymentRecord["placement"]; status?: DeploymentStatus; lastError?: string | null; deleted?: boolean }): Promise<boolean>;
+  insertGeneration(generation: Omit<GenerationRecord, "createdAt">): Promise<void>;
+  insertPlacement(placement: Pick<PlacementRecord, "id" | "deploymentId" | "hostId" | "desired" | "epoch" | "generation">): Promise<void>;
+  casPlacement(id: PlacementId, expectedVersion: number, patch: { desired?: DesiredState; epoch?: number; generation?: number; appliedGeneration?: number | null; reconcileAttempts?: number; reconcileNotBefore?: Instant | null; removed?: boolean }): Promise<boolean>;
+  /** The placement already has an open row → "operation_in_progress" and nothing is written. */
+  insertLifecycle(row: NewLifecycleRow): Promise<"inserted" | "operation_in_progress">;
+  /** Locks and reads rows by id, in id order, so that two batches cannot deadlock. */
+  lockLifecycle(ids: readonly string[]): Promise<readonly LifecycleRow[]>;
+  /** Applies a change where the version still is the expected one and the row is open. Returns the row as it now is. */
+  casLifecycle(change: RowChange): Promise<LifecycleRow | undefined>;
+  /** Records that a cancel is wanted; keeps the first reason. */
+  requestCancel(id: JobId, expectedVersion: number, reason: NonNullable<RowChange["cancelReason"]>): Promise<LifecycleRow | undefined>;
+
+  writeBeats(beats: readonly BeatWrite[]): Promise<readonly BeatResult[]>;
+  /** What these hosts' placements were last observed as, before a batch changes it: to see which deployments it touches. */
+  placementStates(hostIds: readonly HostId[]): Promise<readonly { readonly placementId: PlacementId; readonly deploymentId: DeploymentId; readonly hostId: HostId; readonly state: ObservedState | undefined }[]>;
+  /** Open rows of these hosts, oldest first. */
+  openRowsOf(hostIds: readonly HostId[]): Promise<readonly LifecycleRow[]>;
+  /** The one open row of that deployment's name and operation on the host, for deltas without an id. */
+  findOpenByName(hostId: HostId, deployment: string, operation: Operation): Promise<readonly LifecycleRow[]>;
+  /** Marks pending rows as sent (rulings 6): before they are pushed or offered. Rows that are no longer pending are left out. */
+  markSent(ids: readonly JobId[]): Promise<readonly LifecycleRow[]>;
+
+  appendEvent(event: NewEvent): Promise<void>;
+  appendAudit(entry: AuditEntry): Promise<void>;
+  claimIdempotency(key: IdempotencyKey): Promise<IdempotencyOutcome>;
+  completeIdempotency(key: IdempotencyKey, status: number, body: unknown): Promise<void>;
+  insertApiToken(token: Omit<ApiToken, "createdAt" | "revokedAt">): Promise<void>;
+  revokeApiToken(id: TokenId): Promise<boolean>;
+}
+
+/** What the dispatcher needs to deliver one row. */
+export interface Delivery {
+  readonly row: LifecycleRow;
+  readonly host: HostRecord;
+  readonly placement: PlacementRecord;
+  /** The spec of the row's generation; undefined for a teardown whose generation has none. */
+  readonly generation: GenerationRecord | undefined;
+}
+
+export interface SweepCase {
+  readonly row: LifecycleRow;
+  readonly host: HostRecord;
+  readonly inventory: JobInventory | undefined;
+}
+
+export interface ReconcileCase {
+  readonly placement: PlacementRecord;
+  readonly deployment: DeploymentRecord;
+  readonly hostStatus: HostStatus;
+  readonly observed: ObservedRecord | undefined;
+  readonly lastRow: LifecycleRow | undefined;
+}
+
+export interface Store extends Reads {
+  /** Runs `work` in one transaction: all of it or nothing. Retries nothing by itself. */
+  transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * Claims due pending rows of hosts that could take them and marks them sent, in one statement with SKIP LOCKED.
+   * A claim that is not given back expires after `claimMs`.
+   */
+  claimDispatchable(limit: number, claimMs: number): Promise<readonly Delivery[]>;
+  /** The full material for rows already marked sent. */
+  deliveriesFor(ids: readonly JobId[]): Promise<readonly Delivery[]>;
+  /** Open rows after `after`, oldest first, with what is known of their hosts; one repeatable-read snapshot. */
+  sweepCases(limit: number, after: string | undefined): Promise<{ readonly now: Instant; readonly cases: readonly SweepCase[] }>;
+  /** Hosts whose silence might change their status, with the database's now. */
+  silentHosts(olderThanMs: number, limit: number): Promise<{ readonly now: Instant; readonly hosts: readonly HostView[] }>;
+  /** Placements without an open row whose observation differs from what is desired, due for a look. */
+  reconcileCases(limit: number, after: string | undefined): Promise<{ readonly now: Instant; readonly cases: readonly ReconcileCase[] }>;
+  /** Deletes expired idempotency keys, old events and old tokens. */
+  retain(limits: { eventsMs: number; idempotencyMs: number }): Promise<{ events: number; idempotencyKeys: number }>;
+  /** Wakes `listener` when another session committed something on the topic. A signal: it carries no facts and may be lost. */
+  onSignal(listener: (topic: SignalTopic) => void): () => void;
+  close(): Promise<void>;
+}
+
+export const SIGNAL_TOPICS = ["lifecycle", "pins", "events"] as const;
+export type SignalTopic = (typeof SIGNAL_TOPICS)[number];
+
+export type { StepResult };

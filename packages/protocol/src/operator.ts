@@ -1,0 +1,269 @@
+/** The operator API: requests are strict (an unknown field is a typo that would otherwise do nothing), replies are documented. */
+import {
+  AGENT_PHASES, CERT_STATUSES, COMPONENT_STATES, DEPLOYMENT_STATUSES, DESIRED_STATES, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES,
+  LIFECYCLE_PHASES, LIFECYCLE_STATUSES, OBSERVED_STATES, OPERATIONS, RECONCILE_MODES, ROLES,
+} from "@skep/core";
+import { z } from "zod";
+import { cleanText, counterSchema, idSchema, labelsSchema, listOf, nameSchema, pageQuery, refSchema } from "./common.ts";
+import { bundleSchema } from "./enrol.ts";
+import { PLAN_ACTIONS, stepSchema } from "./commands.ts";
+import { probeSchema, specSchema } from "./spec.ts";
+
+const time = z.string();
+const timeOrNull = z.string().nullable();
+
+// ---- hosts
+export const hostView = z.object({
+  id: idSchema,
+  name: z.string(),
+  status: z.enum(HOST_STATUSES),
+  status_because: z.string().nullable(),
+  schedulable: z.boolean(),
+  labels: z.record(z.string(), z.string()),
+  notes: z.string().nullable(),
+  address: z.string().nullable(),
+  agent_port: z.int(),
+  agent_url: z.string().nullable(),
+  agent_version: z.string().nullable(),
+  session_epoch: counterSchema,
+  last_heartbeat_at: timeOrNull,
+  created_at: time,
+  enrolled_at: timeOrNull,
+  decommissioned_at: timeOrNull,
+});
+export type HostJson = z.infer<typeof hostView>;
+export const hostList = listOf(hostView);
+export const createHostRequest = z.strictObject({
+  name: nameSchema,
+  address: cleanText(255).min(1).optional(),
+  agent_port: z.int().min(0).max(65535).default(8444),
+  labels: labelsSchema.default({}),
+  notes: cleanText(2000).optional(),
+  allowed_cidr: z.union([z.cidrv4(), z.cidrv6()]).optional(),
+  mode: z.enum(["csr", "with_key"]).default("csr"),
+  /** How long the bundle's token is good, seconds. */
+  ttl_s: z.int().min(10).max(86_400).default(900),
+});
+export const createHostReply = z.object({ host: hostView, bundle: bundleSchema });
+export const bundleRequest = z.strictObject({ mode: z.enum(["csr", "with_key"]).default("csr"), ttl_s: z.int().min(10).max(86_400).default(900) });
+export const updateHostRequest = z.strictObject({ schedulable: z.boolean().optional(), labels: labelsSchema.optional(), notes: cleanText(2000).optional(), address: cleanText(255).min(1).optional(), agent_port: z.int().min(0).max(65535).optional() });
+export const deleteHostQuery = z.strictObject({ force: z.stringbool().default(false) });
+export const hostListQuery = z.strictObject({ ...pageQuery, status: z.enum(HOST_STATUSES).optional(), label: z.union([z.string().max(320), z.array(z.string().max(320)).max(16)]).optional() });
+
+export const HEALTH_SUMMARIES = ["healthy", "degraded", "unhealthy", "unknown"] as const;
+export const hostHealth = z.object({
+  host_id: idSchema,
+  name: z.string(),
+  health: z.enum(HEALTH_SUMMARIES),
+  status: z.enum(HOST_STATUSES),
+  liveness: z.object({ last_heartbeat_at: timeOrNull, age_ms: z.number().nullable(), missed: z.int(), boot_id: z.string().nullable(), agent_version: z.string().nullable(), phase: z.enum(AGENT_PHASES).nullable() }),
+  reachability: z.object({ state: z.enum(["unknown", "reachable", "unreachable"]), last_probe_at: timeOrNull, last_ok_at: timeOrNull, consecutive_failures: z.int().nullable(), last_error: z.string().nullable() }),
+  /** Null until host health (issue 3) measures them: an invented figure would be a lie. */
+  breaker: z.null(),
+  metrics: z.null(),
+  resources: z.record(z.string(), z.number()).nullable(),
+  placements: z.object({ running: z.int(), degraded: z.int(), failed: z.int(), unknown: z.int() }),
+  cert: z.object({ sha256: z.string(), not_after: time }).nullable(),
+  reasons: z.array(z.object({ code: z.string(), message: z.string(), next: z.string() })),
+});
+export type HostHealthJson = z.infer<typeof hostHealth>;
+export const heartbeatRing = z.object({ items: z.array(z.object({ received_at: time, seq: counterSchema, phase: z.enum(AGENT_PHASES).nullable(), changed: z.boolean() })) });
+export const certList = z.object({ items: z.array(z.object({ sha256: z.string(), status: z.enum(CERT_STATUSES), not_before: time, not_after: time, retire_at: timeOrNull })) });
+export const checkReply = z.object({ items: z.array(z.object({ host_id: idSchema, name: z.string(), ok: z.boolean(), ms: z.number(), error: z.string().nullable() })) });
+export const checkRequest = z.strictObject({ hosts: z.array(refSchema).max(200).optional() });
+export const fleetHealth = z.object({
+  hosts: z.record(z.string(), z.int()),
+  open_rows: z.record(z.string(), z.int()),
+  deployments: z.record(z.string(), z.int()),
+  listening_since: time,
+  warm: z.boolean(),
+});
+
+// ---- deployments
+export const placementRequest = z.strictObject({
+  hosts: z.array(refSchema).min(1).max(1000).optional(),
+  replicas: z.int().min(1).max(1000).optional(),
+  constraints: labelsSchema.optional(),
+}).refine((p) => p.hosts === undefined || p.replicas === undefined, "give hosts or replicas, not both");
+export const deployRequest = z.strictObject({
+  name: nameSchema,
+  spec: specSchema,
+  placement: placementRequest.default({ replicas: 1 }),
+  reconcile: z.enum(RECONCILE_MODES).default("auto"),
+  timeout_s: z.int().min(1).max(86_400).optional(),
+  /** Deploy over an existing deployment of that name instead of refusing. */
+  replace: z.boolean().default(false),
+  dry_run: z.boolean().default(false),
+});
+export type DeployRequest = z.infer<typeof deployRequest>;
+
+/** What a mutate may change of one component; absent = as it is. */
+export const componentPatch = z.strictObject({
+  command: z.array(z.string().max(4096)).min(1).max(256).optional(),
+  env: z.record(z.string(), z.string().max(4096).nullable()).optional(),
+  ports: componentShape("ports"),
+  probe: probeSchema.nullable().optional(),
+  restart: componentShape("restart"),
+  stop_timeout_s: z.int().min(0).max(600).optional(),
+  noop: componentShape("noop"),
+});
+function componentShape<K extends "ports" | "restart" | "noop">(key: K) {
+  // The component schema's own field, without its default: absent must stay absent in a patch.
+  const field = specSchema.shape.components.element.shape[key];
+  return ("removeDefault" in field ? field.removeDefault() : field).optional();
+}
+export const mutateRequest = z.strictObject({
+  components: z.record(nameSchema, componentPatch).optional(),
+  /** Set on every component, or null to unset. */
+  env: z.record(z.string(), z.string().max(4096).nullable()).optional(),
+  desired: z.enum(["running", "stopped"]).optional(),
+  restart: z.boolean().optional(),
+  timeout_s: z.int().min(1).max(86_400).optional(),
+  dry_run: z.boolean().default(false),
+}).refine((m) => m.components !== undefined || m.env !== undefined || m.desired !== undefined || m.restart === true, "nothing to change: give components, env, desired or restart");
+export type MutateRequest = z.infer<typeof mutateRequest>;
+export const redeployRequest = z.strictObject({ timeout_s: z.int().min(1).max(86_400).optional() }).default({});
+export const rollbackRequest = z.strictObject({ generation: counterSchema.min(1), timeout_s: z.int().min(1).max(86_400).optional() });
+export const teardownRequest = z.strictObject({ force: z.boolean().default(false), timeout_s: z.int().min(1).max(86_400).optional() }).default({ force: false });
+
+export const acceptedOperation = z.object({
+  deployment_id: idSchema,
+  name: z.string(),
+  generation: counterSchema,
+  lifecycle_ids: z.array(idSchema),
+  placements: z.array(z.object({ placement_id: idSchema, host_id: idSchema, host: z.string(), lifecycle_id: idSchema.nullable(), operation: z.enum(OPERATIONS).nullable() })),
+  warnings: z.array(z.string()),
+});
+export type AcceptedOperation = z.infer<typeof acceptedOperation>;
+export const operationPlan = z.object({
+  status: z.literal("dry_run"),
+  name: z.string(),
+  generation: counterSchema,
+  hosts: z.array(z.object({ host_id: idSchema, host: z.string(), plan: z.array(z.object({ component: z.string(), action: z.enum(PLAN_ACTIONS) })), warnings: z.array(z.string()) })),
+  rejected: z.array(z.object({ host: z.string(), because: z.string() })),
+  warnings: z.array(z.string()),
+});
+export const observedView = z.object({
+  state: z.enum(OBSERVED_STATES),
+  generation: counterSchema,
+  observed_at: time,
+  components: z.array(z.object({ name: z.string(), state: z.enum(COMPONENT_STATES), restarts: z.int(), ports: z.record(z.string(), z.int()).nullable(), since: timeOrNull, error: z.string().nullable() })),
+});
+export const placementView = z.object({
+  id: idSchema,
+  deployment_id: idSchema,
+  deployment: z.string(),
+  host_id: idSchema,
+  host: z.string(),
+  desired: z.enum(DESIRED_STATES),
+  epoch: counterSchema,
+  generation: counterSchema,
+  applied_generation: counterSchema.nullable(),
+  /** What a person should read first: computed from desired, observed, the host's liveness and the open row. */
+  state: z.enum(OBSERVED_STATES),
+  because: z.string(),
+  observed: observedView.nullable(),
+  open_lifecycle_id: idSchema.nullable(),
+  removed_at: timeOrNull,
+});
+export type PlacementJson = z.infer<typeof placementView>;
+export const placementList = listOf(placementView);
+export const placementQuery = z.strictObject({ ...pageQuery, deployment: refSchema.optional(), host: refSchema.optional() });
+export const deploymentView = z.object({
+  id: idSchema,
+  name: z.string(),
+  status: z.enum(DEPLOYMENT_STATUSES),
+  desired: z.enum(DESIRED_STATES),
+  generation: counterSchema,
+  reconcile: z.enum(RECONCILE_MODES),
+  placement: z.object({ hosts: z.array(z.string()).optional(), replicas: z.int().optional(), constraints: z.record(z.string(), z.string()).optional() }),
+  last_error: z.string().nullable(),
+  created_at: time,
+  updated_at: time,
+  deleted_at: timeOrNull,
+});
+export type DeploymentJson = z.infer<typeof deploymentView>;
+export const deploymentDetail = deploymentView.extend({
+  spec: z.unknown(),
+  spec_hash: z.string(),
+  placements: z.array(placementView),
+  counts: z.object({ succeeded: z.int(), failed: z.int(), pending: z.int() }),
+  generations: z.array(z.object({ generation: counterSchema, spec_hash: z.string(), created_at: time })),
+});
+export const deploymentList = listOf(deploymentView);
+export const deploymentListQuery = z.strictObject({ ...pageQuery, include_deleted: z.stringbool().default(false) });
+export const logsQuery = z.strictObject({ component: nameSchema.optional(), host: refSchema.optional(), follow: z.stringbool().default(false), tail_bytes: z.coerce.number().int().min(0).max(1_048_576).default(16_384), offset: z.coerce.number().int().min(0).optional() });
+export const logLine = z.object({ host: z.string(), component: z.string(), offset: counterSchema, text: z.string() });
+export const logReply = z.object({ items: z.array(logLine), errors: z.array(z.object({ host: z.string(), component: z.string(), error: z.string() })) });
+
+// ---- lifecycle
+export const lifecycleView = z.object({
+  id: idSchema,
+  deployment_id: idSchema,
+  deployment: z.string(),
+  placement_id: idSchema,
+  host_id: idSchema,
+  host: z.string(),
+  operation: z.enum(OPERATIONS),
+  status: z.enum(LIFECYCLE_STATUSES),
+  phase: z.enum(LIFECYCLE_PHASES),
+  generation: counterSchema,
+  epoch: counterSchema,
+  error: z.string().nullable(),
+  failure_code: z.enum(FAILURE_CODES).nullable(),
+  because: z.string().nullable(),
+  steps: z.array(stepSchema),
+  dispatch_attempts: z.int(),
+  cancel_reason: z.string().nullable(),
+  retry_of: idSchema.nullable(),
+  /** When the operation was accepted. */
+  started_at: time,
+  sent_at: timeOrNull,
+  running_at: timeOrNull,
+  updated_at: time,
+  completed_at: timeOrNull,
+  agent_completed_at: timeOrNull,
+});
+export type LifecycleJson = z.infer<typeof lifecycleView>;
+/** `rows` is the origin system's name for the same list, kept for its pollers. */
+export const lifecycleList = z.object({ items: z.array(lifecycleView), rows: z.array(lifecycleView), next_cursor: z.string().nullable() });
+export const lifecycleQuery = z.strictObject({
+  ...pageQuery,
+  ids: z.string().max(200 * 37).transform((text) => text.split(",").filter((id) => id !== "")).pipe(z.array(idSchema).min(1).max(200)).optional(),
+  deployment: refSchema.optional(),
+  host: refSchema.optional(),
+  status: z.enum(LIFECYCLE_STATUSES).optional(),
+  open: z.stringbool().optional(),
+  newest_first: z.stringbool().default(true),
+});
+export const cancelLifecycleReply = z.object({ id: idSchema, status: z.enum(LIFECYCLE_STATUSES), because: z.string() });
+/** An operator's word that a silent host will never answer. */
+export const resolveLifecycleRequest = z.strictObject({ outcome: z.literal("host_lost"), note: cleanText(500).optional() });
+
+// ---- events, explain, tokens
+export const eventView = z.object({
+  cursor: z.string(), at: time, kind: z.string(), severity: z.enum(EVENT_SEVERITIES), message: z.string(),
+  host_id: z.string().nullable(), deployment_id: z.string().nullable(), placement_id: z.string().nullable(), lifecycle_id: z.string().nullable(),
+  data: z.record(z.string(), z.unknown()).nullable(),
+});
+export type EventJson = z.infer<typeof eventView>;
+/** With `cursor`: events after it, oldest first, and the next cursor. Without: the newest `limit`. */
+export const eventList = z.object({ items: z.array(eventView), next_cursor: z.string() });
+export const eventQuery = z.strictObject({ limit: z.coerce.number().int().min(1).max(1000).default(100), cursor: z.string().max(120).optional(), host: refSchema.optional(), deployment: refSchema.optional(), kind: z.string().max(63).optional() });
+
+export const EXPLAIN_KINDS = ["host", "deployment", "placement", "lifecycle"] as const;
+export const explanation = z.object({
+  kind: z.enum(EXPLAIN_KINDS), id: idSchema, name: z.string(),
+  summary: z.string(),
+  reasons: z.array(z.object({ code: z.string(), message: z.string(), next: z.string(), since: timeOrNull })),
+  events: z.array(eventView),
+});
+export type Explanation = z.infer<typeof explanation>;
+
+export const createTokenRequest = z.strictObject({ name: nameSchema, role: z.enum(ROLES), ttl_s: z.int().min(60).max(90 * 86_400).default(30 * 86_400) });
+export const tokenView = z.object({ id: idSchema, name: z.string(), role: z.enum(ROLES), created_at: time, expires_at: time, revoked_at: timeOrNull });
+export const createTokenReply = tokenView.extend({ token: z.string() });
+export const tokenList = z.object({ items: z.array(tokenView), next_cursor: z.string().nullable() });
+export const healthz = z.object({ status: z.literal("ok") });
+export const readyz = z.object({ status: z.enum(["ready", "not_ready"]), checks: z.record(z.string(), z.string()) });
+export const versionView = z.object({ version: z.string(), heartbeat_interval_ms: z.int(), trust_domain: z.string(), ca_sha256: z.string() });

@@ -1,0 +1,93 @@
+/**
+ * Every route there is, with who may call it. The listeners register from this table and refuse to start on a route
+ * that is not in it; the matrices of the tests walk it, so that a new route without an identity check cannot land.
+ */
+import type { Role } from "@skep/core";
+
+export type Method = "GET" | "POST" | "PATCH" | "DELETE";
+
+/** `public` needs nothing · `role` a bearer token of at least that role · `host`/`master` that mTLS identity, pinned. */
+export type Access = { readonly kind: "public" } | { readonly kind: "role"; readonly role: Role } | { readonly kind: "host" } | { readonly kind: "master" };
+
+export interface Route {
+  readonly id: string;
+  readonly method: Method;
+  readonly path: string;
+  readonly access: Access;
+  readonly summary: string;
+}
+
+const open = { kind: "public" } as const;
+const viewer = { kind: "role", role: "viewer" } as const;
+const operator = { kind: "role", role: "operator" } as const;
+const admin = { kind: "role", role: "admin" } as const;
+const host = { kind: "host" } as const;
+const master = { kind: "master" } as const;
+
+export const OPERATOR_ROUTES = [
+  { id: "getHealthz", method: "GET", path: "/healthz", access: open, summary: "The process is alive" },
+  { id: "getReadyz", method: "GET", path: "/readyz", access: open, summary: "The master can do its work; 503 when not" },
+  { id: "getVersion", method: "GET", path: "/v1/version", access: viewer, summary: "Version and the settings agents are told" },
+  { id: "createHost", method: "POST", path: "/v1/hosts", access: admin, summary: "Create a host and its enrolment bundle" },
+  { id: "listHosts", method: "GET", path: "/v1/hosts", access: viewer, summary: "List hosts" },
+  { id: "checkHosts", method: "POST", path: "/v1/hosts/check", access: operator, summary: "Ask hosts directly, now; changes no liveness" },
+  { id: "getHost", method: "GET", path: "/v1/hosts/:host", access: viewer, summary: "One host" },
+  { id: "updateHost", method: "PATCH", path: "/v1/hosts/:host", access: operator, summary: "Change labels, notes, address, or cordon" },
+  { id: "getHostHealth", method: "GET", path: "/v1/hosts/:host/health", access: viewer, summary: "Health with reasons" },
+  { id: "listHeartbeats", method: "GET", path: "/v1/hosts/:host/heartbeats", access: viewer, summary: "The last 64 beats" },
+  { id: "listHostCerts", method: "GET", path: "/v1/hosts/:host/certs", access: viewer, summary: "Pinned certificates" },
+  { id: "createBundle", method: "POST", path: "/v1/hosts/:host/bundle", access: admin, summary: "A new bundle for a host, for example after a rebuild" },
+  { id: "rotateHost", method: "POST", path: "/v1/hosts/:host/rotate", access: admin, summary: "Tell the agent to rotate its certificate" },
+  { id: "deleteHost", method: "DELETE", path: "/v1/hosts/:host", access: admin, summary: "Decommission; effective on the next request" },
+  { id: "getFleetHealth", method: "GET", path: "/v1/fleet/health", access: viewer, summary: "Counts over the fleet" },
+  { id: "createDeployment", method: "POST", path: "/v1/deployments", access: operator, summary: "Deploy; 202 with lifecycle rows, or a plan with dry_run" },
+  { id: "listDeployments", method: "GET", path: "/v1/deployments", access: viewer, summary: "List deployments" },
+  { id: "getDeployment", method: "GET", path: "/v1/deployments/:deployment", access: viewer, summary: "One deployment with its placements" },
+  { id: "mutateDeployment", method: "POST", path: "/v1/deployments/:deployment/mutate", access: operator, summary: "Change a deployment in place" },
+  { id: "redeployDeployment", method: "POST", path: "/v1/deployments/:deployment/redeploy", access: operator, summary: "Apply the present spec again" },
+  { id: "rollbackDeployment", method: "POST", path: "/v1/deployments/:deployment/rollback", access: operator, summary: "Apply an earlier generation's spec as a new generation" },
+  { id: "teardownDeployment", method: "POST", path: "/v1/deployments/:deployment/teardown", access: operator, summary: "Stop and remove it everywhere" },
+  { id: "deleteDeployment", method: "DELETE", path: "/v1/deployments/:deployment", access: operator, summary: "The same as teardown" },
+  { id: "getDeploymentLogs", method: "GET", path: "/v1/deployments/:deployment/logs", access: viewer, summary: "Captured output; follow=true streams" },
+  { id: "listPlacements", method: "GET", path: "/v1/placements", access: viewer, summary: "Placements: desired beside observed" },
+  { id: "listLifecycle", method: "GET", path: "/v1/lifecycle", access: viewer, summary: "Lifecycle rows" },
+  { id: "getLifecycle", method: "GET", path: "/v1/lifecycle/:id", access: viewer, summary: "One lifecycle row" },
+  { id: "cancelLifecycle", method: "POST", path: "/v1/lifecycle/:id/cancel", access: operator, summary: "Ask for a confirmed stop" },
+  { id: "resolveLifecycle", method: "POST", path: "/v1/lifecycle/:id/resolve", access: operator, summary: "Decide that a lost row's host will never answer" },
+  { id: "listEvents", method: "GET", path: "/v1/events", access: viewer, summary: "Events as JSON, or as a stream with Accept: text/event-stream" },
+  { id: "explain", method: "GET", path: "/v1/explain/:kind/:id", access: viewer, summary: "Why something is as it is" },
+  { id: "createToken", method: "POST", path: "/v1/tokens", access: admin, summary: "Make an API token; shown once" },
+  { id: "listTokens", method: "GET", path: "/v1/tokens", access: admin, summary: "List API tokens" },
+  { id: "deleteToken", method: "DELETE", path: "/v1/tokens/:id", access: admin, summary: "Revoke an API token at once" },
+] as const satisfies readonly Route[];
+
+export const SWARM_ROUTES = [
+  { id: "register", method: "POST", path: "/swarm/register", access: host, summary: "Open a session" },
+  { id: "heartbeat", method: "POST", path: "/swarm/heartbeat", access: host, summary: "Beat, deltas, inventory" },
+  { id: "rotate", method: "POST", path: "/swarm/rotate", access: host, summary: "A new certificate for a key made on the host" },
+] as const satisfies readonly Route[];
+
+export const ENROL_ROUTES = [
+  { id: "enrol", method: "POST", path: "/enrol/:token_id", access: open, summary: "Redeem a token with a CSR" },
+] as const satisfies readonly Route[];
+
+export const AGENT_ROUTES = [
+  { id: "agentDeploy", method: "POST", path: "/deploy", access: master, summary: "Take a deploy job; 202" },
+  { id: "agentMutate", method: "POST", path: "/mutate", access: master, summary: "Take a mutate job; 202" },
+  { id: "agentTeardown", method: "POST", path: "/teardown", access: master, summary: "Take a teardown job; 202" },
+  { id: "agentGetJob", method: "GET", path: "/jobs/:job_id", access: master, summary: "What became of a job" },
+  { id: "agentCancelJob", method: "POST", path: "/jobs/:job_id/cancel", access: master, summary: "Stop a job for certain" },
+  { id: "agentStatus", method: "GET", path: "/status", access: master, summary: "The snapshot a beat carries" },
+  { id: "agentHealth", method: "GET", path: "/health", access: master, summary: "Alive, and in which phase" },
+  { id: "agentLogs", method: "GET", path: "/logs/:placement_id/:component", access: master, summary: "Captured output from an offset" },
+] as const satisfies readonly Route[];
+
+/** Plain HTTP on loopback only. */
+export const AGENT_LOCAL_ROUTES = [
+  { id: "localHealth", method: "GET", path: "/health", access: open, summary: "Alive, and in which phase" },
+  { id: "localReady", method: "GET", path: "/ready", access: open, summary: "200 when it takes commands, else 503" },
+] as const satisfies readonly Route[];
+
+export type OperatorRouteId = (typeof OPERATOR_ROUTES)[number]["id"];
+export type SwarmRouteId = (typeof SWARM_ROUTES)[number]["id"];
+export type AgentRouteId = (typeof AGENT_ROUTES)[number]["id"];
