@@ -22,7 +22,7 @@ export function createLogger(options: LoggerOptions): Logger {
   const { destination = "stdout" } = options;
   const stream = typeof destination === "string" ? pino.destination({ dest: destination === "stdout" ? 1 : 2, sync: true }) : destination;
   const redactFields = (fields: object): Record<string, unknown> => redact(fields) as Record<string, unknown>;
-  return pino(
+  const logger = pino(
     {
       name: options.name,
       level: options.level,
@@ -34,4 +34,10 @@ export function createLogger(options: LoggerOptions): Logger {
     },
     stream,
   );
+  // Pino formats the root's bindings only, and grandchildren inherit from the root: one override guards them all.
+  const makeChild = logger.child;
+  logger.child = function (this: typeof logger, bindings: object, ...rest: never[]) {
+    return makeChild.call(this, redactFields(bindings), ...rest);
+  } as typeof logger.child;
+  return logger;
 }

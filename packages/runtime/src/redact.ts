@@ -5,10 +5,8 @@
 import { errorFacts, isError } from "./error-facts.ts";
 
 const REDACTED = "[redacted]";
-/** Compared in lower case without `_` and `-`. Exact names: `token_id` and `tokens` are not secrets. */
-const SECRET_KEYS = new Set(
-  "token secret password passphrase authorization cookie setcookie keypem privatekey privatekeypem apitoken enroltoken databaseurl bearer".split(" "),
-);
+/** Compared in lower case without `_` and `-`, at the key's end: `api_token` is a secret, `token_id` and a count of `tokens` are not. */
+const SECRET_KEY = /(token|secrets?|passwords?|passphrase|authorization|cookie|keypem|privatekey|databaseurl)$/;
 /** Deep enough for anything we log; a cycle ends here too. */
 const MAX_DEPTH = 8;
 
@@ -27,13 +25,13 @@ export function redact(value: unknown, depth = 0): unknown {
   return safe;
 }
 
-const isSecretKey = (key: string): boolean => SECRET_KEYS.has(key.replace(/[_-]/g, "").toLowerCase());
+const isSecretKey = (key: string): boolean => SECRET_KEY.test(key.replace(/[_-]/g, "").toLowerCase());
 
 /** Secrets by their shape, in a line that is JSON already: nothing here may touch a quote or a backslash. */
 export function redactText(line: string): string {
   return line
     .replace(/\b(sk[a-z])_[A-Za-z0-9_]{12,}/g, `$1_${REDACTED}`)
     .replace(/\b([Bb]earer|[Bb]asic) +[A-Za-z0-9._~+/=-]{8,}/g, `$1 ${REDACTED}`)
-    .replace(/([a-z]+:\/\/[^\s:/@"\\]+):[^\s@"\\]+@/g, `$1:${REDACTED}@`)
+    .replace(/([a-z]+:\/\/[^\s:/@"\\]+):[^\s@/"\\]+@/g, `$1:${REDACTED}@`)
     .replace(/-----BEGIN ([A-Z ]*)PRIVATE KEY-----[^-"]*(-----END [A-Z ]*PRIVATE KEY-----)?/g, REDACTED);
 }

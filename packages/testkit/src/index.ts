@@ -4,3 +4,4 @@ export * from "./eventually.ts";
 export * from "./seed.ts";
 export * from "./temp-dir.ts";
 export * from "./temp-database.ts";
+export * from "./program.ts";

@@ -5,9 +5,9 @@
  * touched; one whose supervisor died (kill -9) is let finish its shutdown, or told to, before the next one starts.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { chmod, chown, mkdir, open, realpath, rename, rm, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { SkepError } from "@skep/core";
 import type { Clock, Logger } from "@skep/core";
 import { findServerPids, isAlive, startTimeOf } from "./process-facts.ts";
@@ -32,6 +32,10 @@ export interface InitOptions {
 export async function initDataDir(options: InitOptions): Promise<void> {
   const { dataDir, binDir, privileges, durable } = options;
   if (existsSync(join(dataDir, "PG_VERSION"))) return;
+  if (existsSync(dataDir) && readdirSync(dataDir).length > 0) {
+    throw new SkepError("database_unavailable", `${dataDir} is neither empty nor a PostgreSQL data directory; move it away or choose another state directory`);
+  }
+  removeOldDrafts(dataDir);
   const draft = `${dataDir}.init-${process.pid}-${randomBytes(4).toString("hex")}`;
   const passwordPath = `${draft}.password`;
   try {
@@ -55,6 +59,16 @@ export async function initDataDir(options: InitOptions): Promise<void> {
   } finally {
     await rm(draft, { recursive: true, force: true });
     await rm(passwordPath, { force: true });
+  }
+}
+
+/** What an initdb left behind that was killed with its supervisor. */
+function removeOldDrafts(dataDir: string): void {
+  const prefix = `${basename(dataDir)}.init-`;
+  for (const name of readdirSync(dirname(dataDir))) {
+    if (!name.startsWith(prefix)) continue;
+    const pid = Number.parseInt(name.slice(prefix.length), 10);
+    if (!isAlive(pid)) rmSync(join(dirname(dataDir), name), { recursive: true, force: true });
   }
 }
 
@@ -111,18 +125,20 @@ export async function claimDataDir(dataDir: string, clock: Clock, logger: Logger
     }
     await clock.sleep(50);
   }
-  await removeReusedPidFile(dataDir, logger);
+  removeReusedPidFile(dataDir, realDir, logger);
 }
 
 /**
  * PostgreSQL refuses to start while the pid in its lock file lives, and after a reboot that pid may be anybody's.
- * No server works in this directory (just looked), so a living pid there is a stranger.
+ * The file is read before looking for servers: a server enters the directory before it writes the file, so one that
+ * wrote what we read would be seen, and a living pid without one is a stranger.
  */
-async function removeReusedPidFile(dataDir: string, logger: Logger): Promise<void> {
+function removeReusedPidFile(dataDir: string, realDir: string, logger: Logger): void {
   const found = readPostmasterFile(dataDir);
-  if (process.platform !== "linux" || found === undefined || !isAlive(found.pid)) return;
-  logger.warn({ pid: found.pid, dataDir }, "removing a stale postmaster.pid: its process is not a database server of this directory");
-  await rm(join(dataDir, "postmaster.pid"), { force: true });
+  if (process.platform !== "linux" || found === undefined || !isAlive(found.pid) || findServerPids(realDir).length > 0) return;
+  if (readPostmasterFile(dataDir)?.pid !== found.pid) return;
+  rmSync(join(dataDir, "postmaster.pid"), { force: true });
+  logger.warn({ pid: found.pid, dataDir }, "removed a stale postmaster.pid: its process is not a database server of this directory");
 }
 
 interface Owner {
