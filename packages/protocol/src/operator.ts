@@ -7,7 +7,7 @@ import { z } from "zod";
 import { cleanText, counterSchema, idSchema, labelsSchema, listOf, nameSchema, pageQuery, refSchema } from "./common.ts";
 import { bundleSchema } from "./enrol.ts";
 import { PLAN_ACTIONS, stepSchema } from "./commands.ts";
-import { probeSchema, specSchema } from "./spec.ts";
+import { componentSchema, probeSchema, specSchema } from "./spec.ts";
 
 const time = z.string();
 const timeOrNull = z.string().nullable();
@@ -101,17 +101,13 @@ export type DeployRequest = z.infer<typeof deployRequest>;
 export const componentPatch = z.strictObject({
   command: z.array(z.string().max(4096)).min(1).max(256).optional(),
   env: z.record(z.string(), z.string().max(4096).nullable()).optional(),
-  ports: componentShape("ports"),
+  // The component's own fields without their defaults: what a patch leaves out must stay as it is.
+  ports: componentSchema.shape.ports.removeDefault().optional(),
   probe: probeSchema.nullable().optional(),
-  restart: componentShape("restart"),
+  restart: componentSchema.shape.restart.removeDefault().optional(),
   stop_timeout_s: z.int().min(0).max(600).optional(),
-  noop: componentShape("noop"),
+  noop: componentSchema.shape.noop,
 });
-function componentShape<K extends "ports" | "restart" | "noop">(key: K) {
-  // The component schema's own field, without its default: absent must stay absent in a patch.
-  const field = specSchema.shape.components.element.shape[key];
-  return ("removeDefault" in field ? field.removeDefault() : field).optional();
-}
 export const mutateRequest = z.strictObject({
   components: z.record(nameSchema, componentPatch).optional(),
   /** Set on every component, or null to unset. */

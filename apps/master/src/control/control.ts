@@ -48,6 +48,8 @@ export interface Control extends DeploymentControl, LifecycleControl, AgentContr
   readonly listeningSince: () => number;
   /** Wakes the dispatcher; carries no facts. Set by the loop runner. */
   onWorkDue(listener: () => void): void;
+  /** Resolves when every beat taken in is committed or refused. */
+  drain(): Promise<void>;
 }
 
 /** Hosts and their identities: enrolment, rotation, decommission. */

@@ -47,6 +47,8 @@ export interface HostView {
 
 export interface PlacementView {
   readonly placement: PlacementRecord;
+  readonly hostName: string;
+  readonly hostStatus: HostStatus;
   readonly observed: ObservedRecord | undefined;
   readonly openRow: LifecycleRow | undefined;
 }
@@ -94,6 +96,7 @@ export interface Reads {
   findGeneration(id: DeploymentId, generation: number): Promise<GenerationRecord | undefined>;
   listGenerations(id: DeploymentId): Promise<readonly Omit<GenerationRecord, "spec">[]>;
   listPlacements(query: { readonly deploymentId?: DeploymentId | undefined; readonly hostId?: HostId | undefined; readonly includeRemoved?: boolean | undefined } & Partial<Page>): Promise<readonly PlacementView[]>;
+  findPlacement(id: PlacementId): Promise<PlacementView | undefined>;
   findLifecycle(id: string): Promise<LifecycleRow | undefined>;
   listLifecycle(query: LifecycleQuery): Promise<readonly LifecycleRow[]>;
   fleetCounts(): Promise<FleetCounts>;
@@ -246,9 +249,12 @@ export interface ReconcileCase {
   readonly lastRow: LifecycleRow | undefined;
 }
 
+/** Separate pools, so that a slow API query cannot starve heartbeats, nor a sweep either (faults F21). */
+export type StorePool = "api" | "beats" | "background";
+
 export interface Store extends Reads {
   /** Runs `work` in one transaction: all of it or nothing. Retries nothing by itself. */
-  transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  transaction<T>(work: (tx: Tx) => Promise<T>, options?: { readonly pool?: StorePool }): Promise<T>;
   /**
    * Claims due pending rows of hosts that could take them and marks them sent, in one statement with SKIP LOCKED.
    * A claim that is not given back expires after `claimMs`.

@@ -1,0 +1,213 @@
+/**
+ * What agents say. Beats of many hosts share a transaction, and the answer follows the commit: 204 means that it is
+ * in PostgreSQL. Deltas are applied even from a beat whose snapshot is old; a snapshot never goes back in time.
+ */
+import {
+  SkepError, toIso, type BeatResult, type DeltaResult, type HostId, type JobId, type LifecycleRow, type Tx,
+} from "@skep/core";
+import type { HeartbeatReply, HeartbeatRequest, RegisterReply, RegisterRequest } from "@skep/protocol";
+import type { ControlDeps } from "../ports.ts";
+import { readBeat, reportOfDelta, type Ack, type BeatParts } from "./beat-parts.ts";
+import { createGroupCommit } from "./group-commit.ts";
+import { applyReports, refreshDeployment, type IncomingReport } from "./outcome.ts";
+import { pendingJobOf } from "./delivery.ts";
+
+const MAX_BATCH = 500;
+/** How long a beat without deltas waits for company, ms: with 333 beats a second, some seven share a commit. */
+const WINDOW_MS = 20;
+/** Jobs offered in one reply; the rest comes with the next. */
+const MAX_OFFERED = 16;
+
+interface Flushed {
+  readonly result: BeatResult;
+  readonly acks: readonly Ack[];
+  readonly pending: readonly LifecycleRow[];
+  readonly cancels: readonly LifecycleRow[];
+}
+
+export interface Beats {
+  register(hostId: HostId, request: RegisterRequest): Promise<RegisterReply>;
+  beat(hostId: HostId, request: HeartbeatRequest): Promise<HeartbeatReply | undefined>;
+  drain(): Promise<void>;
+}
+
+export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; rotateWanted: (hostId: HostId) => boolean }): Beats {
+  /** Orphans already told of, so that one is one event and not one a beat. Bounded: forgetting only repeats an event. */
+  const toldOrphans = new Set<string>();
+
+  const flush = async (batch: readonly BeatParts[]): Promise<readonly Flushed[]> => {
+    try {
+      const flushed = await deps.store.transaction((tx) => write(tx, batch), { pool: "beats" });
+      deps.failpoint("after_beat_commit");
+      return flushed;
+    } catch (error) {
+      if (error instanceof SkepError && error.retryable) options.wentDeaf();
+      throw error;
+    }
+  };
+
+  const write = async (tx: Tx, batch: readonly BeatParts[]): Promise<readonly Flushed[]> => {
+    const hostIds = [...new Set(batch.map((parts) => parts.hostId))].sort();
+    const reporting = batch.filter((parts) => (parts.write.full?.placements?.length ?? 0) > 0).map((parts) => parts.hostId);
+    const before = reporting.length === 0 ? [] : await tx.placementStates([...new Set(reporting)].sort());
+    // One host twice in a batch would be two rows of one statement for one key: the later beat waits for its turn inside the batch.
+    const results = await writeOncePerHost(tx, batch);
+
+    const open = await tx.openRowsOf(hostIds);
+    const byHost = groupRows(open);
+    const incoming: (IncomingReport & { readonly parts: BeatParts; readonly deltaId: string | undefined })[] = [];
+    const acks = new Map<BeatParts, Ack[]>(batch.map((parts) => [parts, parts.malformedDeltaIds.map((id) => ({ delta_id: id, result: "rejected" as DeltaResult, because: "malformed" }))]));
+    for (const [index, parts] of batch.entries()) {
+      if (results[index]!.was === undefined || results[index]!.sessionStale) continue;
+      const from = { hostId: parts.hostId, bootId: parts.write.full?.bootId, actor: "agent" as const };
+      for (const delta of parts.deltas) incoming.push({ ...from, parts, deltaId: delta.delta_id, rowId: delta.job_id, report: reportOfDelta(delta) });
+      for (const delta of parts.seedDeltas) {
+        const rows = await tx.findOpenByName(parts.hostId, delta.deployment ?? delta.name ?? delta.decky_name ?? "", delta.operation);
+        if (rows.length !== 1) {
+          deps.logger.warn({ host_id: parts.hostId, matches: rows.length, operation: delta.operation }, "a delta without an id fits no single open row");
+          continue;
+        }
+        incoming.push({ ...from, parts, deltaId: undefined, rowId: rows[0]!.id, report: { status: delta.status, error: delta.error } });
+      }
+      // The journal's list says that work the master has not heard of is under way, or came back from being lost.
+      for (const row of byHost.get(parts.hostId) ?? []) {
+        const status = parts.jobs.get(row.id);
+        if ((status === "accepted" || status === "running") && row.status !== "running" && !parts.deltas.some((delta) => delta.job_id === row.id)) {
+          incoming.push({ ...from, parts, deltaId: undefined, rowId: row.id, report: { status: "running" } });
+        }
+      }
+    }
+    const verdicts = await applyReports(tx, incoming, deps.policy);
+    for (const [index, item] of incoming.entries()) {
+      const verdict = verdicts[index]!;
+      if (item.deltaId === undefined) continue;
+      acks.get(item.parts)!.push({ delta_id: item.deltaId, result: verdict.result, ...(verdict.result === "applied" ? {} : { because: verdict.because }) });
+      if (verdict.result === "rejected") await auditRejected(tx, item, verdict.because);
+      else if (verdict.result === "late") await noteLate(tx, item, verdict.because);
+    }
+
+    await noteTransitions(tx, batch, results);
+    await refreshTouched(tx, batch, results, before);
+    const after = incoming.length === 0 ? open : await tx.openRowsOf(hostIds);
+    const flushed = batch.map((parts, index): Flushed => {
+      const result = results[index]!;
+      const rows = result.was === undefined || result.sessionStale || parts.minimal ? [] : after.filter((row) => row.hostId === parts.hostId);
+      return { result, acks: acks.get(parts)!, pending: rows.filter(offerable), cancels: rows.filter((row) => row.cancelReason !== undefined && row.sentAt !== undefined) };
+    });
+    // Before a job is named in a reply, the ledger says that it was sent (rulings 6).
+    const offered = flushed.flatMap((item) => item.pending.slice(0, MAX_OFFERED).map((row) => row.id));
+    if (offered.length > 0) await tx.markSent(offered);
+    deps.failpoint("before_beat_commit");
+    return flushed;
+  };
+
+  const offerable = (row: LifecycleRow): boolean => deps.policy.dispatcherLoop && row.status === "pending" && row.cancelReason === undefined;
+
+  /** Recomputes the deployments whose placements changed their word, and tells of placements nobody placed. */
+  const refreshTouched = async (tx: Tx, batch: readonly BeatParts[], results: readonly BeatResult[], before: Awaited<ReturnType<Tx["placementStates"]>>): Promise<void> => {
+    const touched = new Set<(typeof before)[number]["deploymentId"]>();
+    for (const [index, parts] of batch.entries()) {
+      const result = results[index]!;
+      if (!result.snapshotTaken && result.was !== "unreachable") continue;
+      const owned = before.filter((item) => item.hostId === parts.hostId);
+      const reported = new Map((parts.write.full?.placements ?? []).map((item) => [item.placement_id, item]));
+      for (const item of owned) {
+        if (result.was === "unreachable" || (result.changed && item.state !== (reported.get(item.placementId)?.state ?? "absent"))) touched.add(item.deploymentId);
+      }
+      for (const placement of reported.values()) {
+        const key = `${parts.hostId} ${placement.placement_id}`;
+        if (placement.state === "absent" || owned.some((item) => item.placementId === placement.placement_id) || toldOrphans.has(key)) continue;
+        if (toldOrphans.size > 10_000) toldOrphans.clear();
+        toldOrphans.add(key);
+        await tx.appendEvent({ kind: "placement.orphan", severity: "warning", message: `the host reports ${placement.deployment} (${placement.state}), which is not placed there; it is left alone`, hostId: parts.hostId, data: { placement_id: placement.placement_id, generation: placement.generation } });
+      }
+    }
+    for (const id of [...touched].sort()) await refreshDeployment(tx, id);
+  };
+
+  const batches = createGroupCommit<BeatParts, Flushed>({ clock: deps.clock, flush, maxItems: MAX_BATCH, windowMs: WINDOW_MS, lanes: 2 });
+
+  return {
+    drain: () => batches.drain(),
+
+    async register(hostId, request) {
+      return deps.store.transaction(async (tx): Promise<RegisterReply> => {
+        const opened = await tx.openSession(hostId, { bootId: request.boot_id, hostBootId: request.host_boot_id, agentVersion: request.agent_version, agentUrl: request.agent_url });
+        if (opened === undefined) throw new SkepError("host_unknown");
+        await tx.appendEvent({ kind: "host.registered", severity: "info", message: `the agent registered, session ${opened.sessionEpoch}`, hostId, data: { boot_id: request.boot_id, agent_version: request.agent_version } });
+        const placements = await tx.listPlacements({ hostId });
+        return {
+          session_epoch: opened.sessionEpoch,
+          // The wanted generation is the floor: a restored or rebuilt agent cannot act on anything older (faults F11).
+          floors: placements.map(({ placement }) => ({ placement_id: placement.id, epoch: placement.epoch, generation: placement.generation })),
+          server_time: toIso(await tx.now()),
+          interval_ms: deps.timings.heartbeatIntervalMs,
+        };
+      }, { pool: "beats" });
+    },
+
+    async beat(hostId, request) {
+      const parts = readBeat(hostId, request, deps.hash);
+      const urgent = parts.deltas.length + parts.seedDeltas.length > 0;
+      const { result, acks, pending, cancels } = await batches.add(parts, urgent);
+      if (result.was === undefined) throw new SkepError("host_decommissioned");
+      if (result.sessionStale) throw new SkepError("session_stale");
+      const offered = pending.length === 0 ? [] : await deps.store.deliveriesFor(pending.slice(0, MAX_OFFERED).map((row) => row.id as JobId));
+      const jobs = offered.flatMap((delivery) => pendingJobOf(delivery) ?? []);
+      const interval = request.interval_ms !== undefined && request.interval_ms !== deps.timings.heartbeatIntervalMs ? deps.timings.heartbeatIntervalMs : undefined;
+      const rotate = !parts.minimal && options.rotateWanted(hostId);
+      const plain = acks.every((ack) => ack.result === "applied" || ack.result === "duplicate");
+      const nothing = jobs.length === 0 && cancels.length === 0 && parts.rejected.length === 0 && plain && interval === undefined && !rotate;
+      if (parts.minimal && parts.deltas.length === 0 && acks.length === 0) return undefined;
+      if (nothing) return undefined;
+      return {
+        server_time: toIso(await deps.store.now()),
+        acked: acks.map((ack) => ({ ...ack })),
+        rejected: parts.rejected,
+        pending_jobs: jobs,
+        cancel_jobs: cancels.map((row) => ({ job_id: row.id, reason: row.cancelReason ?? "operator", placement_id: row.placementId, operation: row.operation, deployment: row.deployment, generation: row.generation, epoch: row.epoch })),
+        ...(interval === undefined ? {} : { next_interval_ms: interval }),
+        ...(rotate ? { rotate_cert: true } : {}),
+      };
+    },
+  };
+}
+
+/** Writes the batch so that no host appears twice in one statement; results come back in the batch's order. */
+async function writeOncePerHost(tx: Tx, batch: readonly BeatParts[]): Promise<readonly BeatResult[]> {
+  const results: BeatResult[] = [];
+  let rest = batch.map((parts, index) => ({ parts, index }));
+  while (rest.length > 0) {
+    const seen = new Set<HostId>();
+    const now = rest.filter(({ parts }) => !seen.has(parts.hostId) && seen.add(parts.hostId));
+    const chosen = new Set(now.map((item) => item.index));
+    rest = rest.filter((item) => !chosen.has(item.index));
+    now.sort((a, b) => (a.parts.hostId < b.parts.hostId ? -1 : 1));
+    const written = new Map((await tx.writeBeats(now.map(({ parts }) => parts.write))).map((result) => [result.hostId, result]));
+    for (const { parts, index } of now) results[index] = written.get(parts.hostId) ?? { hostId: parts.hostId, was: undefined, sessionStale: false, snapshotTaken: false, changed: false };
+  }
+  return results;
+}
+
+async function noteTransitions(tx: Tx, batch: readonly BeatParts[], results: readonly BeatResult[]): Promise<void> {
+  for (const [index, parts] of batch.entries()) {
+    const was = results[index]!.was;
+    if (was === undefined || was === "active" || results[index]!.sessionStale) continue;
+    await tx.appendEvent({ kind: "host.active", severity: "info", message: `the host is active: it was ${was} and sent a heartbeat`, hostId: parts.hostId, data: { was } });
+  }
+}
+
+async function auditRejected(tx: Tx, item: IncomingReport, because: string): Promise<void> {
+  await tx.appendAudit({ actor: `host:${item.hostId}`, action: "delta.apply", subject: `lifecycle:${item.rowId}`, outcome: "denied", detail: { because, status: item.report.status } });
+  await tx.appendEvent({ kind: "delta.rejected", severity: "warning", message: `a delta of ${item.rowId} was rejected: ${because}`, hostId: item.hostId });
+}
+
+async function noteLate(tx: Tx, item: IncomingReport, because: string): Promise<void> {
+  await tx.appendEvent({ kind: "delta.late", severity: "info", message: `a delta (${item.report.status}) came late: ${because}`, hostId: item.hostId, lifecycleId: item.rowId as JobId });
+}
+
+function groupRows(rows: readonly LifecycleRow[]): Map<HostId, LifecycleRow[]> {
+  const groups = new Map<HostId, LifecycleRow[]>();
+  for (const row of rows) groups.set(row.hostId, [...(groups.get(row.hostId) ?? []), row]);
+  return groups;
+}

@@ -1,0 +1,48 @@
+/** Puts the master's operations together. The only state kept in memory is what may be forgotten without harm. */
+import type { HostId, LifecycleRow } from "@skep/core";
+import type { ControlDeps } from "../ports.ts";
+import { createBeats } from "./beats.ts";
+import type { Control } from "./control.ts";
+import { createDeploymentControl } from "./deployments.ts";
+import { createDispatch } from "./dispatch.ts";
+import { createLifecycleControl } from "./lifecycle.ts";
+import { createLiveness } from "./liveness.ts";
+import { createReconcile } from "./reconcile.ts";
+import { createSweep } from "./sweep.ts";
+
+export interface ControlExtras {
+  /** Whether the host should be told to rotate its certificate; asked on every full beat. */
+  readonly rotateWanted?: (hostId: HostId) => boolean;
+}
+
+/** Starts listening: `listeningSince` is the database's now. */
+export async function createControl(deps: ControlDeps, extras: ControlExtras = {}): Promise<Control> {
+  let wakeDispatch: () => void = () => undefined;
+  const liveness = await createLiveness(deps);
+  const sweep = createSweep(deps, liveness.listeningSince);
+  const beats = createBeats(deps, { wentDeaf: liveness.wentDeaf, rotateWanted: extras.rotateWanted ?? (() => false) });
+  const wake = (): void => wakeDispatch();
+
+  /** A cancel is told at once; should that fail, the sweep and the heartbeat replies go on telling it. */
+  const tellNow = (row: LifecycleRow): void => {
+    void deps.store.findHost(row.hostId).then(async (host) => {
+      if (host !== undefined) await sweep.cancelNow({ row, host, inventory: undefined }, row.cancelReason ?? "operator");
+    }).catch((error: unknown) => deps.logger.warn({ err: error, lifecycle_id: row.id }, "a cancel could not be told at once"));
+  };
+
+  return {
+    ...createDeploymentControl(deps, wake),
+    ...createLifecycleControl(deps, tellNow),
+    ...createDispatch(deps),
+    ...createReconcile(deps, wake),
+    register: beats.register,
+    beat: beats.beat,
+    drain: beats.drain,
+    sweepOnce: sweep.sweepOnce,
+    livenessOnce: liveness.livenessOnce,
+    listeningSince: liveness.listeningSince,
+    onWorkDue: (listener) => {
+      wakeDispatch = listener;
+    },
+  };
+}

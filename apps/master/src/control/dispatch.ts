@@ -1,0 +1,65 @@
+/**
+ * Delivery: claims committed rows, pushes them, and records what the agent answered. Any number of masters may run
+ * it; the claim saves work, the job id makes repetition harmless. Rows are marked sent before they are pushed.
+ */
+import { SkepError, decideDispatch, type Delivery, type DispatchAnswer, type LifecycleRow, type RowChange } from "@skep/core";
+import type { ControlDeps } from "../ports.ts";
+import { applyChanges } from "./outcome.ts";
+import { pendingJobOf } from "./delivery.ts";
+import { createGroupCommit } from "./group-commit.ts";
+
+/** Rows claimed at once; more would hold claims longer than they last on a slow fleet. */
+const CLAIM_LIMIT = 256;
+/** A claim outlives the longest push (15 s) so that a healthy master is never raced by another. */
+const CLAIM_MS = 20_000;
+
+export function createDispatch(deps: ControlDeps): { dispatchOnce(): Promise<{ sent: number; accepted: number; putOff: number; ended: number }> } {
+  const records = createGroupCommit<{ row: LifecycleRow; change: RowChange }, void>({
+    clock: deps.clock, maxItems: 200, windowMs: 0, lanes: 2,
+    flush: async (items) => {
+      deps.failpoint("before_record");
+      await deps.store.transaction((tx) => applyChanges(tx, items.map((item) => ({ ...item, needsDecision: false }))), { pool: "background" });
+      return items.map(() => undefined);
+    },
+  });
+
+  const deliverOne = async (delivery: Delivery): Promise<RowChange> => {
+    const { row, host, placement } = delivery;
+    const newest = { generation: placement.generation, epoch: placement.epoch };
+    const job = pendingJobOf(delivery);
+    let answer: DispatchAnswer;
+    if (job === undefined) {
+      answer = { kind: "refused", status: 404, code: "generation_not_found", detail: `the ledger holds no spec for generation ${row.generation}` };
+    } else {
+      deps.failpoint("before_push");
+      answer = await deps.agents.deliver(host, job);
+      deps.failpoint("after_push");
+    }
+    return decideDispatch(row, answer, newest, await deps.store.now(), deps.rng, deps.policy);
+  };
+
+  return {
+    async dispatchOnce() {
+      const counts = { sent: 0, accepted: 0, putOff: 0, ended: 0 };
+      for (;;) {
+        const deliveries = await deps.store.claimDispatchable(CLAIM_LIMIT, CLAIM_MS);
+        if (deliveries.length > 0) deps.failpoint("after_claim");
+        await Promise.all(deliveries.map(async (delivery) => {
+          const change = await deliverOne(delivery);
+          counts.sent += 1;
+          if (change.status === "running") counts.accepted += 1;
+          else if (change.status === undefined) counts.putOff += 1;
+          else counts.ended += 1;
+          try {
+            await records.add({ row: delivery.row, change }, true);
+          } catch (error) {
+            // The claim expires and the row is delivered again; the agent answers with what it already knows.
+            if (!(error instanceof SkepError)) throw error;
+            deps.logger.warn({ code: error.code, lifecycle_id: delivery.row.id }, "the outcome of a delivery could not be recorded");
+          }
+        }));
+        if (deliveries.length < CLAIM_LIMIT) return counts;
+      }
+    },
+  };
+}

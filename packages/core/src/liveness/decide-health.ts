@@ -1,0 +1,157 @@
+/**
+ * A host's health as one word with its reasons. Pure, and read-only by construction: asking how a host is must never
+ * change how it is (defect 4-15). Every reason says what to do next; a word without a reason would be an opinion.
+ */
+import type { AgentPhase } from "../agent/decide-admission.ts";
+import type { HostLiveness, HostRecord, HostReport } from "../ports/records.ts";
+import { DAY_MS, type Instant, type Timings } from "../time.ts";
+import { seconds } from "./decide-host.ts";
+
+/** Why something is as it is, and what a person can do about it. */
+export interface Reason {
+  readonly code: string;
+  readonly message: string;
+  readonly next: string;
+  /** Since when, where that is known. */
+  readonly since?: Instant | undefined;
+}
+
+export type HealthSummary = "healthy" | "degraded" | "unhealthy" | "unknown";
+
+export interface HealthFacts {
+  readonly host: Pick<HostRecord, "name" | "status" | "statusBecause" | "schedulable" | "lastProbe" | "createdAt" | "enrolledAt" | "decommissionedAt">;
+  readonly liveness: Pick<HostLiveness, "lastHeartbeatAt" | "phase"> | undefined;
+  readonly report: Pick<HostReport, "resources" | "observedError" | "receivedAt"> | undefined;
+  /** The newest certificate that admits the host. */
+  readonly cert: { readonly notBefore: Instant; readonly notAfter: Instant } | undefined;
+  readonly placements: PlacementCounts;
+  /** When this master began to listen: silence before that says nothing. */
+  readonly listeningSince: Instant;
+  readonly now: Instant;
+  readonly timings: Timings;
+}
+
+export interface PlacementCounts {
+  readonly running: number;
+  readonly degraded: number;
+  readonly failed: number;
+  readonly unknown: number;
+}
+
+export interface Health {
+  readonly health: HealthSummary;
+  /** Age of the last heartbeat, ms of database time; undefined = never heard. */
+  readonly ageMs: number | undefined;
+  /** Whole intervals without a beat. */
+  readonly missed: number;
+  readonly reachability: "unknown" | "reachable" | "unreachable";
+  /** The most telling first. */
+  readonly reasons: readonly Reason[];
+}
+
+/** Too large warns about disks that are fine; too small warns when the journal can no longer be written. */
+const DISK_LOW_SHARE = 0.1;
+const CERT_WARN_DAYS = 30;
+/** Agents renew at two thirds of a certificate's life; with less than a quarter left a renewal has failed. */
+const CERT_WARN_SHARE = 0.25;
+
+export function decideHealth(facts: HealthFacts): Health {
+  const { host, liveness, now, timings } = facts;
+  const ageMs = liveness === undefined ? undefined : Math.max(0, now - liveness.lastHeartbeatAt);
+  const missed = ageMs === undefined ? 0 : Math.floor(ageMs / timings.heartbeatIntervalMs);
+  // A probe made before the last beat says nothing about now: the beat is newer truth.
+  const probe = host.lastProbe !== undefined && (liveness === undefined || host.lastProbe.at >= liveness.lastHeartbeatAt) ? host.lastProbe : undefined;
+  const reachability = host.lastProbe === undefined ? "unknown" : host.lastProbe.ok ? "reachable" : "unreachable";
+  const reasons = [...presence(facts, ageMs, probe), ...phaseReasons(liveness?.phase, liveness?.lastHeartbeatAt), ...conditions(facts)];
+  return { health: summarise(facts, reasons), ageMs, missed, reachability, reasons };
+}
+
+/** Worth a sentence and no sign of illness: an operator's own decision, and this master's own youth. */
+const HARMLESS = new Set(["cordoned", "warming_up"]);
+
+function summarise({ host }: HealthFacts, reasons: readonly Reason[]): HealthSummary {
+  switch (host.status) {
+    case "pending":
+    case "enrolled":
+    case "decommissioned":
+      return "unknown";
+    case "unreachable":
+      return "unhealthy";
+    case "suspect":
+      return "degraded";
+    case "active":
+      return reasons.some((reason) => !HARMLESS.has(reason.code)) ? "degraded" : "healthy";
+  }
+}
+
+function presence({ host, liveness, listeningSince, now, timings }: HealthFacts, ageMs: number | undefined, probe: HostRecord["lastProbe"]): Reason[] {
+  switch (host.status) {
+    case "decommissioned":
+      return [{ code: "decommissioned", message: "This host was decommissioned; nothing it says is accepted.", next: "To bring the machine back, enrol it as a new host: skep host add.", since: host.decommissionedAt }];
+    case "pending":
+      return [{ code: "not_enrolled", message: "Its enrolment bundle has not been redeemed yet.", next: `On the host run: skep agent enrol ${host.name}.skep. A lost or expired bundle is replaced with: skep host bundle ${host.name}.`, since: host.createdAt }];
+    case "enrolled":
+      return [{ code: "never_heard", message: "It has a certificate and has not sent a heartbeat yet.", next: "Start the agent on the host (skep agent) and check that it reaches the master's agent port.", since: host.enrolledAt }];
+    case "active":
+    case "suspect":
+    case "unreachable":
+      break;
+  }
+  if (ageMs === undefined || liveness === undefined) return [{ code: "never_heard", message: "No heartbeat is on record.", next: "Start the agent on the host and check that it reaches the master's agent port." }];
+  if (ageMs <= timings.suspectAfterMs) return [];
+  const since = liveness.lastHeartbeatAt;
+  const age = seconds(ageMs);
+  const reasons: Reason[] = [];
+  if (now - listeningSince < timings.warmUpMs) {
+    reasons.push({ code: "warming_up", message: `This master has listened for only ${seconds(now - listeningSince)}; silence before that says nothing.`, next: `Look again in ${seconds(timings.warmUpMs - (now - listeningSince))}.`, since: listeningSince });
+  }
+  if (probe?.ok === true) {
+    reasons.push({ code: "heartbeat_lost_but_reachable", message: `No heartbeat for ${age}, yet the agent answers when asked.`, next: "Check the way from the host to the master's agent port (firewall, DNS, proxy): the other direction works.", since });
+  } else if (host.status === "unreachable") {
+    reasons.push({ code: "unreachable", message: `No heartbeat for ${age}${probe === undefined ? "" : `, and asking it failed: ${probe.error ?? "no answer"}`}. What runs there is unknown.`, next: "Check the machine, its network and its agent. Nothing is deleted; it becomes active with its next heartbeat.", since });
+  } else {
+    reasons.push({ code: "heartbeat_late", message: `The last heartbeat is ${age} old; one is expected every ${seconds(timings.heartbeatIntervalMs)}.`, next: `Wait, or ask it directly: skep host check ${host.name}. It gets no new placements until it beats.`, since });
+  }
+  return reasons;
+}
+
+function phaseReasons(phase: AgentPhase | undefined, since: Instant | undefined): Reason[] {
+  switch (phase) {
+    case undefined:
+    case "ready":
+      return [];
+    case "booting":
+      return [{ code: "agent_booting", message: "The agent is booting and takes no commands yet.", next: "Wait: queued work is offered again when it is ready. If it stays so, read the agent's log.", since }];
+    case "draining":
+    case "stopping":
+      return [{ code: "agent_stopping", message: `The agent is ${phase} and takes no new commands.`, next: "Start the agent again; queued work is kept.", since }];
+  }
+}
+
+function conditions({ host, report, cert, placements, now }: HealthFacts): Reason[] {
+  const reasons: Reason[] = [];
+  if (report?.observedError !== undefined) {
+    reasons.push({ code: "observation_failed", message: `The agent could not look at its workloads: ${report.observedError}`, next: "Read the agent's log on the host. Until it can look, the last observation stands and is getting old.", since: report.receivedAt });
+  }
+  const free = report?.resources?.["disk_free_bytes"];
+  const size = report?.resources?.["disk_bytes"];
+  if (free !== undefined && size !== undefined && size > 0 && free / size < DISK_LOW_SHARE) {
+    reasons.push({ code: "disk_low", message: `Only ${(100 * free / size).toFixed(1)} % of its disk is free.`, next: "Free space on the host: an agent that cannot write its journal refuses all work." });
+  }
+  if (placements.failed > 0) {
+    reasons.push({ code: "placements_failed", message: `${placements.failed} placement(s) on it are failed.`, next: `See which: skep status --host ${host.name}, then skep explain placement <id>.` });
+  }
+  if (cert !== undefined && host.status !== "decommissioned") {
+    const left = cert.notAfter - now;
+    const due = left <= CERT_WARN_DAYS * DAY_MS && left <= CERT_WARN_SHARE * (cert.notAfter - cert.notBefore);
+    if (left <= 0) {
+      reasons.push({ code: "cert_expired", message: "Its certificate has expired; it is refused.", next: `Re-issue its bundle: skep host bundle ${host.name}, and enrol it again.`, since: cert.notAfter });
+    } else if (due) {
+      reasons.push({ code: "cert_expiring", message: `Its certificate ends in ${(left / DAY_MS).toFixed(1)} days.`, next: `The agent should have renewed it by now; read its log. To ask again: skep host rotate ${host.name}.` });
+    }
+  }
+  if (!host.schedulable && host.status !== "decommissioned") {
+    reasons.push({ code: "cordoned", message: "An operator cordoned it: it gets no new placements.", next: `Open it again: skep host uncordon ${host.name}.` });
+  }
+  return reasons;
+}
