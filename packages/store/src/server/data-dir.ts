@@ -32,9 +32,6 @@ export interface InitOptions {
 export async function initDataDir(options: InitOptions): Promise<void> {
   const { dataDir, binDir, privileges, durable } = options;
   if (existsSync(join(dataDir, "PG_VERSION"))) return;
-  if (existsSync(dataDir) && readdirSync(dataDir).length > 0) {
-    throw new SkepError("database_unavailable", `${dataDir} is neither empty nor a PostgreSQL data directory; move it away or choose another state directory`);
-  }
   removeOldDrafts(dataDir);
   const draft = `${dataDir}.init-${process.pid}-${randomBytes(4).toString("hex")}`;
   const passwordPath = `${draft}.password`;

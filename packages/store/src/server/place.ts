@@ -3,7 +3,7 @@
  * identity cannot enter is found here and not as a riddle in the server's log.
  */
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { cp, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { SkepError } from "@skep/core";
@@ -29,17 +29,26 @@ export interface Place {
 export async function findPlace(givenDir: string, binaries: Binaries, wanted: PrivilegeMode | undefined, logger: Logger): Promise<Place> {
   await mkdir(dirname(givenDir), { recursive: true, mode: 0o700 });
   const movedTo = await readFile(join(givenDir, MOVED_FILE), "utf8").then((text) => text.trim(), () => undefined);
+  if (movedTo === undefined && holdsSomethingElse(givenDir)) {
+    throw new SkepError("database_unavailable", `${givenDir} is neither empty nor a PostgreSQL data directory; move it away or choose another state directory`);
+  }
   const tried: string[] = [];
   for (const privileges of await findPrivileges(movedTo === undefined ? wanted : "dropped-user")) {
     const dropped = privileges.how === "dropped-user";
-    const dataDir = !dropped ? givenDir : (movedTo ?? (await moveData(givenDir, privileges, logger)));
     const reachable = await reachBinaries(binaries, privileges, dropped ? SHARED_ROOT : dirname(givenDir));
-    const writable = dropped || (await canWrite(existsSync(dataDir) ? dataDir : dirname(dataDir), privileges));
-    if (reachable !== undefined && writable) return { privileges, binDir: reachable.binDir, dataDir };
-    tried.push(`${privileges.how}: ${reachable === undefined ? `cannot run ${binaries.binDir}/postgres` : `cannot write ${dataDir}`}`);
+    if (reachable === undefined) {
+      tried.push(`${privileges.how}: cannot run ${binaries.binDir}/postgres`);
+      continue;
+    }
+    // Only now: data moved for a server that cannot run would have to be moved back.
+    const dataDir = dropped ? (movedTo ?? (await moveData(givenDir, privileges, logger))) : givenDir;
+    if (dropped || (await canWrite(existsSync(dataDir) ? dataDir : dirname(dataDir), privileges))) return { privileges, binDir: reachable.binDir, dataDir };
+    tried.push(`${privileges.how}: cannot write ${dataDir}`);
   }
   throw new SkepError("database_unavailable", `PostgreSQL cannot be started for ${givenDir} (${tried.join("; ")}); choose another state directory or set DATABASE_URL`);
 }
+
+const holdsSomethingElse = (dir: string): boolean => existsSync(dir) && !existsSync(join(dir, "PG_VERSION")) && readdirSync(dir).length > 0;
 
 /** The programs as they are, or a copy in `copyParent` when they cannot be completed or reached where they are. */
 async function reachBinaries(binaries: Binaries, privileges: Privileges, copyParent: string): Promise<Binaries | undefined> {

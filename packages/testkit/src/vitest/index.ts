@@ -1,4 +1,4 @@
 /** The parts of the testkit that need vitest around them. */
-export { startPostgresForTests } from "./postgres-setup.ts";
+export { findSystemBinDir, startPostgresForTests } from "./postgres-setup.ts";
 export type { PostgresForTests } from "./postgres-setup.ts";
 export { useDatabase } from "./use-database.ts";

@@ -63,7 +63,8 @@ export async function startPostgresForTests(): Promise<Started> {
   };
 }
 
-function findSystemBinDir(): string | undefined {
+/** Where the machine's own server programs are; undefined when there are none. */
+export function findSystemBinDir(): string | undefined {
   try {
     const binDir = execFileSync("pg_config", ["--bindir"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
     return existsSync(join(binDir, "postgres")) ? binDir : undefined;
