@@ -29,6 +29,8 @@ export const ERRORS = {
   forbidden: { status: 403, retryable: false, title: "The token's role does not allow this", fix: "Use a token with the role named in `detail`." },
   token_not_found: { status: 404, retryable: false, title: "No such token", fix: "List tokens with GET /v1/tokens." },
   idempotency_key_reused: { status: 422, retryable: false, title: "The idempotency key was used for another request", fix: "Use a new key for a new request." },
+  secret_shown_once: { status: 409, retryable: false, title: "That request has already made its secret, which is shown once", fix: "What it made is named in `detail`. For a host ask for a new bundle; revoke a token whose secret is lost and make another." },
+  bind_refused: { status: 422, retryable: false, title: "Plain HTTP on a routable address is refused", fix: "Bind to 127.0.0.1, or give a certificate and key for TLS." },
   request_in_progress: { status: 409, retryable: true, title: "The same request is still being worked on", fix: "Wait a moment and send it again with the same key." },
   cursor_expired: { status: 410, retryable: false, title: "The cursor is too old or of another database", fix: "List the current state, then follow from a fresh cursor." },
   cursor_mismatch: { status: 400, retryable: false, title: "The cursor belongs to another query", fix: "Start again without a cursor." },

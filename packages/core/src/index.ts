@@ -29,3 +29,5 @@ export * from "./deploy/patch.ts";
 export * from "./deploy/plan-change.ts";
 export * from "./placement/place.ts";
 export * from "./reconcile/decide-reconcile.ts";
+export * from "./liveness/decide-health.ts";
+export * from "./explain/index.ts";

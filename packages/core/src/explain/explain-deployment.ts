@@ -1,0 +1,42 @@
+/** Why a deployment's status is what it is: its placements that are not as desired, each with its own reasons. */
+import { visiblePlacement } from "../deploy/visible-state.ts";
+import type { LifecycleRow } from "../lifecycle/row.ts";
+import type { Reason } from "../liveness/decide-health.ts";
+import type { DeploymentRecord } from "../ports/records.ts";
+import type { PlacementView } from "../ports/store.ts";
+import type { Instant } from "../time.ts";
+import type { ExplainedState } from "./explain-lifecycle.ts";
+import { explainPlacement } from "./explain-placement.ts";
+
+export interface DeploymentExplainFacts {
+  readonly deployment: DeploymentRecord;
+  /** Those that are not removed. */
+  readonly placements: readonly PlacementView[];
+  /** Newest rows of the deployment, newest first. */
+  readonly rows: readonly LifecycleRow[];
+  readonly now: Instant;
+}
+
+/** More than a person reads; the rest is counted and said. */
+const MAX_EXPLAINED = 10;
+
+export function explainDeployment({ deployment, placements, rows, now }: DeploymentExplainFacts): ExplainedState {
+  const { name, desired } = deployment;
+  if (deployment.deletedAt !== undefined) {
+    return { summary: `${name} is torn down.`, reasons: [{ code: "torn_down", message: "Every placement was torn down.", next: "Deploy it again under the same name if you want it back.", since: deployment.deletedAt }] };
+  }
+  const off = placements.filter((view) => visiblePlacement(view).state !== desired || view.openRow !== undefined || view.hostStatus !== "active");
+  const reasons: Reason[] = [];
+  for (const view of off.slice(0, MAX_EXPLAINED)) {
+    const lastRow = rows.find((row) => row.placementId === view.placement.id);
+    const explained = explainPlacement({ view, lastRow, reconcile: deployment.reconcile, now });
+    reasons.push(...explained.reasons.map((reason) => ({ ...reason, message: `${view.hostName}: ${reason.message}` })));
+  }
+  if (off.length > MAX_EXPLAINED) {
+    reasons.push({ code: "more", message: `${off.length - MAX_EXPLAINED} more placements are not as desired.`, next: `List them: skep status ${name}.` });
+  }
+  if (placements.length === 0) reasons.push({ code: "no_placements", message: "It has no placements.", next: `Deploy it with hosts or replicas: skep deploy ${name} --replace.` });
+  if (reasons.length === 0) reasons.push({ code: "as_desired", message: `All ${placements.length} placements are ${desired}, generation ${deployment.generation}.`, next: "Nothing.", since: deployment.updatedAt });
+  const error = deployment.lastError === undefined ? "" : ` Last error: ${deployment.lastError}`;
+  return { summary: `${name} is ${deployment.status}: ${placements.length - off.length} of ${placements.length} placements are settled and as desired (${desired}).${error}`, reasons };
+}
