@@ -1,1 +1,4 @@
-export {};
+/** The agent as a library: the agent itself, and its executor for the simulator. */
+export { createExecutor } from "./executor/create-executor.ts";
+export type { CancelAsk, Executor, ExecutorDeps, Inventory, StatusSnapshot } from "./executor/types.ts";
+export type { Floor, JournalRecord, JournalStore } from "./journal/records.ts";

@@ -1,0 +1,209 @@
+/**
+ * The executor: takes jobs, runs them, remembers them, and answers for them. Invariants: a job is durable before it is
+ * accepted; a job id has one run; one job per placement at a time, in order of acceptance; what the journal does not
+ * say did not happen, and what it says is told until somebody has acknowledged it.
+ */
+import { SkepError, decideAdmission, toIso, uuidv7, type AgentPhase } from "@skep/core";
+import type { AcceptedReply, CancelReply, Delta, PendingJob } from "@skep/protocol";
+import type { EndedRecord, JobEntry } from "../journal/records.ts";
+import { createLedger } from "../journal/ledger.ts";
+import { checkCommand, dryRunOf } from "./check-command.ts";
+import { deltaOf, viewOf } from "./delta.ts";
+import { createEyes } from "./eyes.ts";
+import { createKeyedLock } from "./keyed-lock.ts";
+import { createScheduler } from "./scheduler.ts";
+import { settleUnfinished } from "./settle-unfinished.ts";
+import type { CancelAsk, Executor, ExecutorDeps } from "./types.ts";
+import { viewPlacements } from "./view-placements.ts";
+
+export function createExecutor(deps: ExecutorDeps): Executor {
+  const { clock, rng, logger, policy, bootId } = deps;
+  const ledger = createLedger({ store: deps.journal, policy, logger });
+  const { state } = ledger;
+  const locks = createKeyedLock();
+  const eyes = createEyes(deps.drivers, clock);
+  const deltaListeners = new Set<() => void>();
+  const changeListeners = new Set<() => void>();
+  const sentAway = new Set<string>();
+  let phase: AgentPhase = "booting";
+  let session = 0;
+  let admitting = 0;
+
+  const tell = (listeners: ReadonlySet<() => void>): void => listeners.forEach((listener) => listener());
+  const newId = (): string => uuidv7(clock.now(), rng);
+  const now = (): string => toIso(clock.now());
+  const scheduler = createScheduler({
+    ...deps, ledger, eyes, newId, now,
+    onDelta: () => tell(deltaListeners),
+    onChange: () => tell(changeListeners),
+  });
+  for (const driver of deps.drivers) driver.onChange(() => tell(changeListeners));
+
+  function requireLoaded(): void {
+    if (phase === "booting") throw new SkepError("agent_booting");
+  }
+
+  async function load(): Promise<void> {
+    await ledger.load();
+    const runnable = await settleUnfinished({ ledger, eyes, clock, logger, newId, now, halted: scheduler.halted });
+    if (phase !== "booting") return;
+    phase = "ready";
+    scheduler.start(runnable);
+    tell(deltaListeners);
+  }
+
+  function acceptedReply(entry: JobEntry, duplicate: boolean): AcceptedReply {
+    return { status: "accepted", job_id: entry.jobId, duplicate, op_seq: entry.opSeq, boot_id: entry.bootId, job_status: entry.status };
+  }
+
+  async function admit(command: PendingJob): Promise<AcceptedReply> {
+    requireLoaded();
+    return locks.run([`job ${command.job_id}`, `placement ${command.placement_id}`], async () => {
+      const known = state.jobs.get(command.job_id);
+      const applied = state.placements.get(command.placement_id);
+      const verdict = decideAdmission(
+        {
+          jobId: command.job_id, operation: command.operation, sessionEpoch: command.session_epoch, epoch: command.epoch, generation: command.generation,
+          baseGeneration: command.operation === "mutate" ? command.base_generation : undefined,
+        },
+        {
+          phase, sessionEpoch: session, known: known?.status, floor: state.floors.get(command.placement_id),
+          appliedGeneration: applied?.generation, queued: scheduler.queued() + admitting,
+        },
+        policy,
+      );
+      if (verdict.kind === "duplicate" && known !== undefined) return acceptedReply(known, true);
+      if (verdict.kind === "refuse") throw new SkepError(verdict.code, verdict.detail);
+      checkCommand(command, applied, deps);
+      admitting += 1;
+      try {
+        await ledger.write([{ kind: "accepted", opSeq: ledger.nextSeq(), bootId, at: now(), command }], { sync: true });
+      } finally {
+        admitting -= 1;
+      }
+      deps.failpoint?.("after_journal");
+      const reply = acceptedReply(state.jobs.get(command.job_id)!, false);
+      scheduler.push(command.job_id);
+      return reply;
+    });
+  }
+
+  async function cancel(jobId: string, ask: CancelAsk): Promise<CancelReply> {
+    requireLoaded();
+    return locks.run([`job ${jobId}`], async () => {
+      const entry = state.jobs.get(jobId);
+      if (entry === undefined) {
+        await writeTombstone(jobId, ask);
+        return { status: "cancelled", job_id: jobId };
+      }
+      const asItStands = (): CancelReply => ({ status: state.jobs.get(jobId)!.status, job_id: jobId, job: viewOf(state.jobs.get(jobId)!) });
+      // `absent` means "seal it if you do not know it": a job that is known is not the asker's to stop.
+      if (ask.reason === "absent" || entry.completedAt !== undefined) return asItStands();
+      if (phase === "stopping") throw new SkepError("agent_draining", "the agent is stopping; ask again after its restart");
+      if ((await scheduler.cancel(jobId)) === "cancelled") return asItStands();
+      return { status: "cancelling", job_id: jobId, job: viewOf(state.jobs.get(jobId)!) };
+    });
+  }
+
+  async function writeTombstone(jobId: string, ask: CancelAsk): Promise<void> {
+    const { placement_id: placementId, deployment, operation, generation, epoch } = ask;
+    const addressed = placementId !== undefined && deployment !== undefined && operation !== undefined && generation !== undefined && epoch !== undefined;
+    await ledger.write([{
+      kind: "tombstone", opSeq: ledger.nextSeq(), bootId, at: now(), jobId,
+      // Without an address there is nobody to send a delta to; the answer to the cancel is then the only word of it.
+      ...(addressed ? { deltaId: newId(), target: { placementId, deployment, operation, generation, epoch } } : {}),
+    }], { sync: true });
+    tell(deltaListeners);
+  }
+
+  async function recordRefusal(command: PendingJob, code: string, detail: string): Promise<void> {
+    requireLoaded();
+    await locks.run([`job ${command.job_id}`, `placement ${command.placement_id}`], async () => {
+      if (state.jobs.has(command.job_id)) return;
+      const ended: EndedRecord = {
+        kind: "ended", opSeq: 0, jobId: command.job_id, status: "failed", at: now(), deltaId: newId(), steps: [],
+        error: detail.slice(0, 2_000), errorCode: `rejected:${code}`,
+      };
+      await ledger.write([{ kind: "accepted", opSeq: ledger.nextSeq(), bootId, at: now(), command, refused: true }, { ...ended, opSeq: ledger.nextSeq() }], { sync: true });
+      tell(deltaListeners);
+    });
+  }
+
+  function deltas(limit: number): readonly Delta[] {
+    if (phase === "booting") return [];
+    const ended = [...state.jobs.values()].filter((entry) => entry.deltaId !== undefined && !entry.acked && !sentAway.has(entry.deltaId));
+    ended.sort((a, b) => (a.endedSeq ?? 0) - (b.endedSeq ?? 0));
+    const list = [...ended.map((entry) => deltaOf(entry, entry.deltaId!, entry.status as Delta["status"])), ...scheduler.runningDeltas()].slice(0, limit);
+    // Ablation: without the outbox a delta is said once, whether or not anybody heard it.
+    if (!policy.outboxAndInventory) for (const delta of list) {
+      sentAway.add(delta.delta_id);
+      scheduler.forgetRunningDelta(delta.delta_id);
+    }
+    return list;
+  }
+
+  async function ack(results: readonly { readonly delta_id: string }[]): Promise<void> {
+    if (phase === "booting" || results.length === 0) return;
+    const ids = new Set(results.map((result) => result.delta_id));
+    for (const id of ids) scheduler.forgetRunningDelta(id);
+    const jobIds = [...state.jobs.values()].filter((entry) => entry.deltaId !== undefined && ids.has(entry.deltaId) && !entry.acked).map((entry) => entry.jobId);
+    if (jobIds.length === 0) return;
+    deps.failpoint?.("before_ack_write");
+    // Not synced: a lost acknowledgement costs one repeated delta, which the master answers with `duplicate`.
+    await ledger.write([{ kind: "acked", jobIds }], { sync: false });
+  }
+
+  return {
+    bootId,
+    load,
+    phase: () => phase,
+    admit,
+    dryRun: async (command) => {
+      requireLoaded();
+      const applied = state.placements.get(command.placement_id);
+      return dryRunOf(command, applied, deps, await eyes.placement(command.placement_id));
+    },
+    cancel,
+    job: (jobId) => {
+      requireLoaded();
+      const entry = state.jobs.get(jobId);
+      return entry === undefined ? undefined : viewOf(entry);
+    },
+    inventory: () => ({
+      op_seq: ledger.settledSeq(),
+      jobs: phase === "booting" || !policy.outboxAndInventory ? null : [...state.jobs.values()].filter((entry) => !entry.acked).map((entry) => ({
+        job_id: entry.jobId, operation: entry.operation, status: entry.status, progress: entry.steps.length,
+        ...(entry.startedAt === undefined ? {} : { started_at: entry.startedAt }),
+      })),
+    }),
+    snapshot: async () => {
+      if (phase === "booting") return { deployed: false, placements: null, observed_error: "booting" };
+      try {
+        const placements = viewPlacements(state, await eyes.all());
+        return { deployed: placements.some((placement) => placement.state !== "absent"), placements };
+      } catch (error) {
+        return { deployed: state.placements.size > 0, placements: null, observed_error: (error instanceof Error ? error.message : String(error)).slice(0, 500) };
+      }
+    },
+    deltas,
+    ack,
+    applyFloors: async (floors) => {
+      const higher = floors.filter((floor) => {
+        const old = state.floors.get(floor.placementId);
+        return old === undefined || floor.epoch > old.epoch || floor.generation > old.generation;
+      });
+      if (higher.length > 0) await ledger.write([{ kind: "floors", floors: higher }], { sync: true });
+    },
+    setSession: (epoch) => void (session = epoch),
+    recordRefusal,
+    onDelta: (listener) => void deltaListeners.add(listener),
+    onChange: (listener) => void changeListeners.add(listener),
+    stop: async () => {
+      phase = "stopping";
+      await scheduler.stop();
+    },
+    stopWorkloads: () => eyes.stopAll((placementId, component) => (state.placements.get(placementId)?.spec.components.find((one) => one.name === component)?.stop_timeout_s ?? 10) * 1000),
+    logs: (placementId, component, offset, limit) => eyes.logs(placementId, component, offset, limit),
+    observe: async () => (await eyes.all()).map((seen) => seen.component),
+  };
+}
