@@ -5,3 +5,4 @@ export * from "./seed.ts";
 export * from "./temp-dir.ts";
 export * from "./temp-database.ts";
 export * from "./program.ts";
+export * from "./temp-authority.ts";
