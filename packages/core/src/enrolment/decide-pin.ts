@@ -19,6 +19,8 @@ export interface Pin {
   readonly notAfter: Instant;
   /** When a retiring certificate stops being accepted. */
   readonly retireAt: Instant | undefined;
+  /** An operator asked for a new certificate and the host has not fetched one since. */
+  readonly rotationWanted?: boolean | undefined;
 }
 
 export interface PresentedCert {

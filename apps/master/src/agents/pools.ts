@@ -1,0 +1,108 @@
+/**
+ * One small connection pool per host, and the only place where the master opens a connection to an agent.
+ * Invariants: a connection is made only to an address that the policy allowed and only to a peer whose certificate is
+ * one of the host's pins at that moment; a pool whose host, address or credentials changed is dropped, because a kept
+ * connection would outlive the certificate that opened it (faults S20).
+ */
+import type { Clock, HostRecord } from "@skep/core";
+import { clientTls, type Credentials, type ExpectedPeer } from "@skep/pki";
+import { Pool, type buildConnector } from "undici";
+import { resolveAgentAddress, type AddressPolicy } from "./address.ts";
+
+export interface PoolDeps {
+  /** The master's own credentials, read at each new pool. */
+  readonly identity: () => Credentials;
+  /** Pins of a host that are good now; asked at every new connection. */
+  readonly pinsOf: (hostId: string) => ReadonlySet<string>;
+  readonly trustDomain: string;
+  readonly allowLoopbackAgents: boolean;
+  readonly clock: Clock;
+}
+
+/** Too short fails hosts behind a slow link; too long holds a dispatch slot for one that is gone. */
+export const CONNECT_TIMEOUT_MS = 5_000;
+/** Connections per host: a burst of jobs for one host must not wait for one slow answer. */
+const CONNECTIONS_PER_HOST = 4;
+/** Kept open between deliveries; a handshake costs twenty times a request. The agent may ask for less. */
+const KEEP_ALIVE_MS = 120_000;
+
+interface Entry {
+  readonly address: string;
+  readonly pool: Promise<Pool>;
+}
+
+export interface Pools {
+  /** The pool for the host's present address. Throws `address_refused`, or the resolver's error. */
+  poolFor(host: HostRecord): Promise<Pool>;
+  /** Lets running requests end and opens anew from then on. */
+  forget(hostId: string): void;
+  forgetAll(): void;
+  close(): Promise<void>;
+}
+
+/** `https://…` of the host's agent: its own word at registration, else the operator's. */
+export function agentUrlOf(host: HostRecord): string | undefined {
+  if (host.agentUrl !== undefined) return host.agentUrl;
+  if (host.address === undefined || host.agentPort === 0) return undefined;
+  return `https://${host.address.includes(":") && !host.address.startsWith("[") ? `[${host.address}]` : host.address}:${host.agentPort}`;
+}
+
+export function createPools(deps: PoolDeps): Pools {
+  const entries = new Map<string, Entry>();
+
+  const open = async (host: HostRecord, address: string): Promise<Pool> => {
+    const policy: AddressPolicy = { allowLoopback: deps.allowLoopbackAgents, allowedCidr: host.allowedCidr };
+    const { url, ip } = await resolveAgentAddress(address, policy);
+    const { caPem, certPem, keyPem } = deps.identity();
+    const expect: ExpectedPeer = {
+      role: "host",
+      hostId: host.id,
+      get fingerprints() {
+        return deps.pinsOf(host.id);
+      },
+    };
+    // The origin is the literal address that was judged; who answers there is the certificate's business.
+    return new Pool(`https://${ip.includes(":") ? `[${ip}]` : ip}:${url.port === "" ? "443" : url.port}`, {
+      connections: CONNECTIONS_PER_HOST,
+      pipelining: 1,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      // undici's own type knows fewer TLS options than it hands to tls.connect.
+      connect: { ...clientTls({ trustDomain: deps.trustDomain, caPem, certPem, keyPem, expect }), timeout: CONNECT_TIMEOUT_MS } as buildConnector.BuildOptions,
+    });
+  };
+
+  const drop = (entry: Entry): Promise<void> => entry.pool.then((pool) => pool.close()).catch(() => undefined);
+
+  return {
+    async poolFor(host) {
+      const address = agentUrlOf(host) ?? "";
+      const known = entries.get(host.id);
+      if (known?.address === address) return known.pool;
+      if (known !== undefined) void drop(known);
+      const entry: Entry = { address, pool: open(host, address) };
+      entries.set(host.id, entry);
+      try {
+        return await entry.pool;
+      } catch (error) {
+        if (entries.get(host.id) === entry) entries.delete(host.id);
+        throw error;
+      }
+    },
+    forget: (hostId) => {
+      const entry = entries.get(hostId);
+      if (entry === undefined) return;
+      entries.delete(hostId);
+      void drop(entry);
+    },
+    forgetAll: () => {
+      for (const entry of entries.values()) void drop(entry);
+      entries.clear();
+    },
+    close: async () => {
+      const all = [...entries.values()];
+      entries.clear();
+      await Promise.all(all.map((entry) => entry.pool.then((pool) => pool.destroy()).catch(() => undefined)));
+    },
+  };
+}
