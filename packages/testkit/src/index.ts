@@ -6,3 +6,4 @@ export * from "./temp-dir.ts";
 export * from "./temp-database.ts";
 export * from "./program.ts";
 export * from "./temp-authority.ts";
+export * from "./memory-store/index.ts";

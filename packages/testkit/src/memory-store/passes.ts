@@ -1,0 +1,99 @@
+/** The statements of the background passes: each sees one moment of the ledger and is one indivisible step. */
+import { addMs, isTerminal } from "@skep/core";
+import type { Delivery, JobInventory, LifecycleRow, ObservedRecord, PlacementRecord, ReconcileCase, Store, SweepCase } from "@skep/core";
+import { generationKey, observedOf } from "./deployments.ts";
+import { retain } from "./events.ts";
+import { viewOf } from "./hosts.ts";
+import { byId, type Context, type Sync } from "./state.ts";
+
+type PassStatements = Sync<Pick<Store, "claimDispatchable" | "deliveriesFor" | "sweepCases" | "silentHosts" | "reconcileCases" | "retain">>;
+
+export function passStatements(context: Context): PassStatements {
+  const { state, now } = context;
+  const rowsById = (keep: (row: LifecycleRow) => boolean): LifecycleRow[] => [...state.lifecycle.values()].filter(keep).sort(byId);
+  const takesWork = (hostId: string): boolean => {
+    const status = state.hosts.get(hostId)?.status;
+    return status !== undefined && status !== "pending" && status !== "decommissioned";
+  };
+  const deliveryOf = (row: LifecycleRow): Delivery => ({
+    row,
+    host: state.hosts.get(row.hostId)!,
+    placement: state.placements.get(row.placementId)!,
+    generation: state.generations.get(generationKey(row.deploymentId, row.generation)),
+  });
+  return {
+    claimDispatchable: (limit, claimMs) => {
+      const due = rowsById(
+        (row) =>
+          row.status === "pending" && row.nextDispatchAt <= now() && (row.claimExpiresAt === undefined || row.claimExpiresAt <= now()) &&
+          !(row.cancelReason !== undefined && row.sentAt === undefined) && takesWork(row.hostId),
+      ).sort((a, b) => a.nextDispatchAt - b.nextDispatchAt || byId(a, b));
+      return due.slice(0, limit).map((row) => {
+        const claimed: LifecycleRow = {
+          ...row, phase: "sent", sentAt: row.sentAt ?? now(), dispatchAttempts: row.dispatchAttempts + 1, claimExpiresAt: addMs(now(), claimMs),
+          updatedAt: now(), version: row.version + 1,
+        };
+        state.lifecycle.set(row.id, claimed);
+        return deliveryOf(claimed);
+      });
+    },
+    deliveriesFor: (ids) => rowsById((row) => (ids as readonly string[]).includes(row.id)).map(deliveryOf),
+    sweepCases: (limit, after) => {
+      const rows = rowsById((row) => !isTerminal(row.status) && (after === undefined || row.id > after)).slice(0, limit);
+      const cases: SweepCase[] = rows.map((row) => ({ row, host: state.hosts.get(row.hostId)!, inventory: inventoryOf(context, row.hostId) }));
+      return { now: now(), cases };
+    },
+    silentHosts: (olderThanMs, limit) => {
+      const hosts = [...state.hosts.values()]
+        .map((host) => viewOf(context, host))
+        .filter(({ host, liveness }) => (host.status === "active" || host.status === "suspect") && liveness !== undefined && now() - liveness.lastHeartbeatAt > olderThanMs)
+        .sort((a, b) => a.liveness!.lastHeartbeatAt - b.liveness!.lastHeartbeatAt || byId(a.host, b.host));
+      return { now: now(), hosts: hosts.slice(0, limit) };
+    },
+    reconcileCases: (limit, after) => ({ now: now(), cases: reconcileCases(context, after).slice(0, limit) }),
+    retain: (limits) => retain(context, limits),
+  };
+}
+
+function inventoryOf({ state }: Context, hostId: string): JobInventory | undefined {
+  const report = state.reports.get(hostId);
+  const liveness = state.liveness.get(hostId);
+  if (report === undefined || liveness === undefined) return undefined;
+  const current = liveness.bootId === report.bootId;
+  return {
+    receivedAt: current ? liveness.confirmedAt : report.receivedAt,
+    bootId: report.bootId,
+    opSeq: current ? (liveness.opSeq ?? report.opSeq) : report.opSeq,
+    jobIds: report.jobIds,
+    truncated: report.jobsTruncated,
+    beats: current ? liveness.seq - report.sinceSeq + 1 : 1,
+  };
+}
+
+function reconcileCases(context: Context, after: string | undefined): ReconcileCase[] {
+  const { state, now } = context;
+  const cases: ReconcileCase[] = [];
+  for (const placement of [...state.placements.values()].sort(byId)) {
+    if (placement.removedAt !== undefined || (after !== undefined && placement.id <= after)) continue;
+    if (placement.reconcileNotBefore !== undefined && placement.reconcileNotBefore > now()) continue;
+    const rows = [...state.lifecycle.values()].filter((row) => row.placementId === placement.id).sort(byId);
+    if (rows.some((row) => !isTerminal(row.status))) continue;
+    const observed = observedOf(context, placement.id);
+    if (!differs(placement, observed)) continue;
+    cases.push({
+      placement, observed, deployment: state.deployments.get(placement.deploymentId)!, hostStatus: state.hosts.get(placement.hostId)!.status, lastRow: rows.at(-1),
+    });
+  }
+  return cases;
+}
+
+function differs(placement: PlacementRecord, observed: ObservedRecord | undefined): boolean {
+  switch (placement.desired) {
+    case "running":
+      return observed === undefined || observed.state !== "running" || observed.generation !== placement.generation;
+    case "stopped":
+      return observed === undefined || observed.state !== "stopped" || observed.generation !== placement.generation;
+    case "absent":
+      return observed === undefined || observed.state !== "absent";
+  }
+}
