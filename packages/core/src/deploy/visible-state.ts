@@ -45,5 +45,5 @@ export function deploymentStatus(desired: DesiredState, placements: readonly Pla
   const good = states.filter((state) => state === desired).length;
   if (good === states.length && states.length > 0) return "active";
   if (states.some((state) => state === "running" || state === "degraded" || state === "unknown")) return "degraded";
-  return states.length === 0 || states.every((state) => state === "pending") ? "pending" : "failed";
+  return states.every((state) => state === "pending") ? "pending" : "failed";
 }

@@ -191,6 +191,8 @@ export interface Tx extends Reads {
   /** Active → retiring until `now + overlapMs`, except `keep`; pending ones are revoked. */
   retireCerts(hostId: HostId, keep: Fingerprint, overlapMs: number): Promise<void>;
   revokeCerts(hostId: HostId): Promise<void>;
+  /** The host is told to rotate in every beat until it has a new active certificate. A change of pins. */
+  requestRotation(id: HostId): Promise<void>;
 
   /** Locks the deployment against every other change until the transaction ends. */
   lockDeployment(id: DeploymentId): Promise<DeploymentRecord | undefined>;
