@@ -1,0 +1,40 @@
+/** A lifecycle row with sensible defaults, for tests of decisions. */
+import { instant, type LifecycleRow } from "../src/index.ts";
+
+export function aRow(patch: Partial<LifecycleRow> = {}): LifecycleRow {
+  return {
+    id: "row-1" as LifecycleRow["id"],
+    placementId: "placement-1" as LifecycleRow["placementId"],
+    deploymentId: "deployment-1" as LifecycleRow["deploymentId"],
+    deployment: "web",
+    hostId: "host-a" as LifecycleRow["hostId"],
+    operation: "deploy",
+    status: "pending",
+    phase: "queued",
+    generation: 3,
+    baseGeneration: undefined,
+    epoch: 1,
+    timeoutS: 600,
+    dispatchDeadline: instant(600_000),
+    dispatchAttempts: 0,
+    nextDispatchAt: instant(0),
+    claimExpiresAt: undefined,
+    sentAt: undefined,
+    acceptedOpSeq: undefined,
+    acceptedBootId: undefined,
+    cancelRequestedAt: undefined,
+    cancelReason: undefined,
+    failureCode: undefined,
+    error: undefined,
+    because: undefined,
+    steps: [],
+    retryOf: undefined,
+    createdAt: instant(0),
+    runningAt: undefined,
+    updatedAt: instant(0),
+    completedAt: undefined,
+    agentCompletedAt: undefined,
+    version: 1,
+    ...patch,
+  };
+}
