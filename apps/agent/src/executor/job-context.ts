@@ -51,10 +51,15 @@ export class JobFailure extends Error {
 
 /** Asked before stop-old and again before start-new: the world may have moved while we waited. */
 export function guard(context: JobContext): void {
+  guardAbort(context);
+  if (!context.isNewest()) throw new JobFailure("stale_generation", "a newer generation of this placement was taken meanwhile");
+}
+
+/** At the end of the work: a cancel that came in time counts, a newer generation no longer matters. */
+export function guardAbort(context: JobContext): void {
   if (context.halted()) throw new Halted();
   const reason = context.reason();
   if (reason !== undefined) throw new JobFailure(reason, reason === "timeout" ? `it ran past its limit of ${context.command.timeout_s} s` : "it was cancelled");
-  if (!context.isNewest()) throw new JobFailure("stale_generation", "a newer generation of this placement was taken meanwhile");
 }
 
 export async function step(context: JobContext, name: string, work: () => Promise<void>): Promise<void> {

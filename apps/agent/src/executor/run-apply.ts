@@ -2,7 +2,7 @@
 import { type AbortSignalLike, type ComponentSpec, type WorkloadLabels } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
 import type { PlacementEntry } from "../journal/records.ts";
-import { Halted, guard, outcomeOf, step, type JobContext, type JobOutcome } from "./job-context.ts";
+import { Halted, guard, guardAbort, outcomeOf, step, type JobContext, type JobOutcome } from "./job-context.ts";
 import { inStopOrder, isAlive, planComponents, startLevels, wantedHashes, type PlannedComponent, type Seen } from "./plan.ts";
 import { rollBack } from "./run-rollback.ts";
 import { stopOne, stopTimeoutMs, type Effects } from "./stop-one.ts";
@@ -70,7 +70,7 @@ async function bringUp(context: JobContext, command: ApplyCommand, plan: readonl
     }
     await waitFor(context, here.filter((item) => fresh.includes(item) || item.keep?.component.state === "starting"), (item) => item.keep?.component.labels ?? labelsOf(item), driver);
   }
-  guard(context);
+  guardAbort(context);
 }
 
 /** Waits for a group together; the first failure ends the waiting of the others. */

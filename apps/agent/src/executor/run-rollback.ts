@@ -50,6 +50,7 @@ async function restore(context: JobContext, item: Seen): Promise<void> {
     // A stop that failed may have left it alive under its old labels: then there is nothing to restore.
     const present = (await context.look()).find((seen) => seen.component.labels.component === old.component);
     if (present !== undefined && present.component.labels.componentHash === old.componentHash && isAlive(present)) return;
+    if (present !== undefined && isAlive(present)) throw new DriverError("still_running", `generation ${present.component.labels.generation} of it still runs`);
     if (present !== undefined) await withinMs(clock, `remove ${old.component}`, REMOVE_LIMIT_MS, () => present.driver.remove(present.component.labels));
     await untilSignal(clock, `start ${old.component}`, limit.signal, () => item.driver.start(labels, spec, limit.signal));
     await untilSignal(clock, `wait ${old.component}`, limit.signal, () => item.driver.wait(labels, spec, limit.signal));
