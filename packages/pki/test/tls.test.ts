@@ -13,7 +13,8 @@ import {
   type ClientWish, type Credentials, type ExpectedPeer, type PeerFacts,
 } from "../src/index.ts";
 import { signCert, nameOf } from "../src/sign-cert.ts";
-import { extensionList, leafConstraints, peerUsage, subjectAltNames } from "../src/extensions.ts";
+import { encode, implicit, octets, oid, sequence } from "../src/der-write.ts";
+import { extensionList, leafConstraints, peerUsage } from "../src/extensions.ts";
 import { HOST_ID, keyAndSpki, makeFleet, NOW, OTHER_HOST_ID, RNG, TRUST_DOMAIN } from "./fleet.ts";
 
 const fleet = makeFleet();
@@ -190,7 +191,8 @@ describe("readPeer", () => {
   /** A certificate of our authority with any URI names: what a bug in the issuer, or a second one, could make. */
   function withUris(...uris: string[]): Credentials {
     const key = keyAndSpki();
-    const names = uris.map((uri) => subjectAltNames(uri, []));
+    const list = sequence(...uris.map((uri) => implicit(6, Buffer.from(uri, "ascii"))));
+    const names = uris.length === 0 ? [] : [sequence(oid("2.5.29.17"), octets(encode(list)))];
     const { certPem } = signCert({
       subject: nameOf({ commonName: "x" }), issuer: nameOf({ organization: TRUST_DOMAIN, commonName: "Skep CA" }), spkiDer: key.spkiDer, issuerKeyPem: fleet.authority.keyPem,
       now: NOW, validityMs: DAY_MS, notAfterLimit: undefined, rng: RNG, extensions: extensionList(leafConstraints(), peerUsage(), ...names),
@@ -200,6 +202,8 @@ describe("readPeer", () => {
 
   const cases: [string, string[], string | undefined][] = [
     ["no URI", [], "no_uri"],
+    ["two URIs", [`spiffe://${TRUST_DOMAIN}/host/${HOST_ID}`, `spiffe://${TRUST_DOMAIN}/master`], "many_uris"],
+    ["the same URI twice", [`spiffe://${TRUST_DOMAIN}/master`, `spiffe://${TRUST_DOMAIN}/master`], "many_uris"],
     ["a foreign trust domain", [`spiffe://other.test/host/${HOST_ID}`], "foreign_trust_domain"],
     ["a trust domain that begins like ours", [`spiffe://${TRUST_DOMAIN}.evil/master`], "foreign_trust_domain"],
     ["another scheme", [`https://${TRUST_DOMAIN}/master`], "foreign_trust_domain"],
