@@ -1,0 +1,10 @@
+/** The agent's drivers: real processes, and none. */
+import { fileURLToPath } from "node:url";
+
+export { createProcessDriver } from "./process/create-process-driver.ts";
+export type { ProcessDriver, ProcessDriverOptions } from "./process/create-process-driver.ts";
+export { createNoopDriver } from "./noop/create-noop-driver.ts";
+export type { NoopDriverOptions } from "./noop/create-noop-driver.ts";
+
+/** The built runner, from `src/drivers` and `dist/drivers` alike. It needs `dist/`: Node cannot run the sources. */
+export const defaultRunnerPath = (): string => fileURLToPath(new URL("../../bin/skep-runner.js", import.meta.url));

@@ -1,0 +1,98 @@
+/**
+ * Host ports of this agent's components. Invariants: no two components hold the same port and protocol; a component
+ * keeps its allocated ports until it is removed, whatever restarts; a port is tried by binding before it is given,
+ * because others on the host do not ask us.
+ */
+import { createSocket } from "node:dgram";
+import { createServer } from "node:net";
+import { below, DriverError } from "@skep/core";
+import type { PortSpec, Rng, WorkloadLabels } from "@skep/core";
+import { keyOf, whose } from "../labels.ts";
+
+const FIRST = 10_000;
+const LAST = 60_000;
+const MAX_TRIES = 200;
+
+export interface Holding {
+  readonly labels: WorkloadLabels;
+  readonly specs: readonly PortSpec[];
+  readonly ports: Readonly<Record<string, number>>;
+}
+
+export interface PortBook {
+  /** Throws `port_in_use` naming the holder when a fixed port is taken. Reserves nothing. */
+  checkFixed(labels: WorkloadLabels, specs: readonly PortSpec[]): Promise<void>;
+  /** Ports by name, held from now on. */
+  assign(labels: WorkloadLabels, specs: readonly PortSpec[]): Promise<Record<string, number>>;
+  release(labels: WorkloadLabels): Promise<void>;
+}
+
+/** `load` reads what is held from the state files; called once, at first use. */
+export function createPortBook(rng: Rng, load: () => Promise<readonly Holding[]>): PortBook {
+  let loading: Promise<Map<string, Holding>> | undefined;
+  let queue: Promise<unknown> = Promise.resolve();
+
+  const book = (): Promise<Map<string, Holding>> => {
+    loading ??= load().then((held) => new Map(held.map((holding) => [keyOf(holding.labels), holding])));
+    // A failed read must be tried again: an empty book would hand out ports that are held.
+    loading.catch(() => (loading = undefined));
+    return loading;
+  };
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const mine = queue.then(work, work);
+    queue = mine.catch(() => undefined);
+    return mine;
+  };
+
+  const refuseHeld = async (held: Map<string, Holding>, labels: WorkloadLabels, spec: PortSpec, port: number): Promise<void> => {
+    const holder = holderOf(held, spec.protocol, port);
+    if (holder !== undefined && keyOf(holder.labels) !== keyOf(labels)) throw new DriverError("port_in_use", `port ${port}/${spec.protocol} is held by ${whose(holder.labels)} of placement ${holder.labels.placementId}`);
+    if (holder === undefined && !(await isFree(port, spec.protocol))) throw new DriverError("port_in_use", `port ${port}/${spec.protocol} is in use by a process that is not Skep's`);
+  };
+
+  return {
+    checkFixed: (labels, specs) => inTurn(async () => {
+      const held = await book();
+      for (const spec of specs) if (spec.host !== undefined) await refuseHeld(held, labels, spec, spec.host);
+    }),
+    assign: (labels, specs) => inTurn(async () => {
+      const held = await book();
+      const before = held.get(keyOf(labels))?.ports ?? {};
+      const others = new Map([...held].filter(([key]) => key !== keyOf(labels)));
+      const ports: Record<string, number> = {};
+      for (const spec of specs) {
+        if (spec.host !== undefined) await refuseHeld(others, labels, spec, spec.host);
+        ports[spec.name] = spec.host ?? (await pick(others, Object.values(ports), spec, before[spec.name], rng));
+      }
+      held.set(keyOf(labels), { labels, specs, ports });
+      return ports;
+    }),
+    release: (labels) => inTurn(async () => void (await book()).delete(keyOf(labels))),
+  };
+}
+
+function holderOf(held: Map<string, Holding>, protocol: PortSpec["protocol"], port: number): Holding | undefined {
+  return [...held.values()].find(({ specs, ports }) => specs.some((spec) => spec.protocol === protocol && ports[spec.name] === port));
+}
+
+async function pick(others: Map<string, Holding>, mine: readonly number[], spec: PortSpec, before: number | undefined, rng: Rng): Promise<number> {
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const port = tries === 0 && before !== undefined ? before : FIRST + below(rng, LAST - FIRST + 1);
+    if (!mine.includes(port) && holderOf(others, spec.protocol, port) === undefined && (await isFree(port, spec.protocol))) return port;
+  }
+  throw new DriverError("port_in_use", `no free port between ${FIRST} and ${LAST} was found for "${spec.name}" in ${MAX_TRIES} tries`);
+}
+
+/** Only "address in use" counts: a port we may not bind ourselves may still be the program's to bind. */
+function isFree(port: number, protocol: PortSpec["protocol"]): Promise<boolean> {
+  return new Promise((resolve) => {
+    const failed = (error: NodeJS.ErrnoException): void => resolve(error.code !== "EADDRINUSE");
+    if (protocol === "udp") {
+      const socket = createSocket("udp4").once("error", (error) => (socket.close(), failed(error)));
+      socket.bind({ port, exclusive: true }, () => socket.close(() => resolve(true)));
+    } else {
+      const server = createServer().once("error", failed);
+      server.listen({ port, host: "0.0.0.0", exclusive: true }, () => server.close(() => resolve(true)));
+    }
+  });
+}

@@ -1,0 +1,99 @@
+/**
+ * Starting one component, at most once. The look decides whether something may still run; only when nothing can is a
+ * runner launched.
+ */
+import { mkdirSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { DriverError } from "@skep/core";
+import type { AbortSignalLike, ComponentSpec, WorkloadLabels } from "@skep/core";
+import { isAlive } from "../../runner/proc.ts";
+import { LOG_DIR, RUN_STATE_VERSION } from "../../runner/run-state.ts";
+import type { RunState } from "../../runner/run-state.ts";
+import { asDriverError } from "../driver-errors.ts";
+import { keyOf, sameLabels, whose } from "../labels.ts";
+import type { ComponentDir } from "./component-dirs.ts";
+import { workDir } from "./component-dirs.ts";
+import { KILL_PATIENCE_MS, mayRun, stateOf } from "./context.ts";
+import type { ProcessContext } from "./context.ts";
+import { endProcesses, signal as signalProcess } from "./end-processes.ts";
+import { buildEnvironment } from "./environment.ts";
+import { ensureWorkingDir } from "./check-program.ts";
+import { launchRunner, writeState } from "./launch-runner.ts";
+import { socketNameOf } from "./links.ts";
+import type { Look } from "./look.ts";
+
+/** A runner that has written its end leaves within milliseconds; one that cannot is killed, it owns nothing any more. */
+const LEAVE_PATIENCE_MS = 3_000;
+
+export async function startComponent(context: ProcessContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike): Promise<void> {
+  const dir = context.dirs.of(labels.placementId, labels.component);
+  const look = await context.look(dir);
+  if (isSameRun(look, labels)) return;
+  await clearTheWay(context, dir, look, labels);
+  const ports = await context.ports.assign(labels, spec.ports);
+  const startsLog = context.dirs.startsLog(labels.placementId);
+  makeComponentDir(dir);
+  const workingDir = await ensureWorkingDir(spec, workDir(dir));
+  const runId = Buffer.from(context.rng.bytes(8)).toString("hex");
+  const state: Omit<RunState, "runner"> = {
+    version: RUN_STATE_VERSION, runId, hostBootId: context.hostBootId, child: null, labels, spec, ports,
+    state: "starting", since: context.clock.now(), restarts: 0, starts: 0,
+  };
+  const env = buildEnvironment(labels, spec, ports, context.inheritedEnv);
+  const order = { env, workingDir, socketName: socketNameOf(runId), startsLog, logs: context.logs, timings: context.timings };
+  if (signal.aborted) throw new DriverError("aborted", "the start was aborted; nothing was started");
+  try {
+    await launchRunner(dir, order, state, signal, context);
+  } catch (error) {
+    if (!(error instanceof DriverError) || error.code !== "unknown_outcome") throw error;
+    throw await cleanUp(context, dir, error.message);
+  }
+}
+
+export function makeComponentDir(dir: ComponentDir): void {
+  try {
+    mkdirSync(join(dir.path, LOG_DIR), { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw asDriverError(error, "start_failed", `the directory of ${dir.component} cannot be made`);
+  }
+}
+
+/** Running, or already run to its good end: doing either again would execute one job twice. */
+function isSameRun(look: Look, labels: WorkloadLabels): boolean {
+  const state = stateOf(look);
+  if (state === undefined || !sameLabels(state.labels, labels)) return false;
+  return state.state === "exited" ? look.kind === "ended" || look.kind === "supervised" : look.kind !== "orphaned" && mayRun(look);
+}
+
+async function clearTheWay(context: ProcessContext, dir: ComponentDir, look: Look, labels: WorkloadLabels): Promise<void> {
+  const state = stateOf(look);
+  if (mayRun(look) && (state === undefined || !sameLabels(state.labels, labels))) {
+    throw new DriverError("already_running", `${state === undefined ? `something with the labels of ${dir.component}` : whose(state.labels)} is running; stop it first`);
+  }
+  if (look.kind === "orphaned") {
+    // The same start, but nobody watches it and its output is lost: two copies are not an option, so it is replaced.
+    context.logger.warn({ component: keyOf(dir), pids: look.processes.map(({ pid }) => pid) }, "ending a component whose runner died, to start it again");
+    const ended = await endProcesses(keyOf(dir), look.state.child ?? undefined, look.state.spec.stop_timeout_s * 1_000, KILL_PATIENCE_MS, context.clock);
+    if (!ended) throw new DriverError("already_running", `${whose(look.state.labels)} lost its runner and cannot be killed`);
+  }
+  if (state !== undefined) await runnerGone(context, state);
+  if (state !== undefined) await rm(join(dir.path, socketNameOf(state.runId)), { force: true });
+}
+
+/** An old runner that still tried to write its end would overwrite the next one's state. */
+export async function runnerGone({ clock, hostBootId }: ProcessContext, { runner, hostBootId: boot }: RunState): Promise<void> {
+  if (boot !== hostBootId) return;
+  const startMs = clock.mono();
+  for (let pauseMs = 2; isAlive(runner); pauseMs = Math.min(pauseMs * 2, 50)) {
+    if (clock.mono() - startMs >= LEAVE_PATIENCE_MS) signalProcess(runner, "SIGKILL");
+    await clock.sleep(pauseMs);
+  }
+}
+
+async function cleanUp(context: ProcessContext, dir: ComponentDir, why: string): Promise<DriverError> {
+  const ended = await endProcesses(keyOf(dir), undefined, 0, KILL_PATIENCE_MS, context.clock);
+  const look = await context.look(dir);
+  if (ended && look.kind === "lost") writeState(dir, { ...look.state, state: "failed", child: null, error: why });
+  return new DriverError("start_failed", ended ? `${why}; nothing is left running` : `${why}; something with its labels could not be killed`);
+}

@@ -1,0 +1,49 @@
+/**
+ * From "spawned" to "healthy" and back, for one life of the child. Until the first success probes come quickly, so
+ * that a deploy does not wait a whole interval for a program that needs 100 ms; failures are then measured in time
+ * (failure_threshold intervals), because counting quick ones would call a slow start unhealthy.
+ */
+import type { AbortSignalLike, Clock, ProbeSpec } from "@skep/core";
+
+export interface HealthReport {
+  readonly state: "running" | "unhealthy";
+  readonly error?: string | undefined;
+}
+
+const FIRST_PAUSE_MS = 50;
+
+export interface HealthWatch {
+  readonly probe: ProbeSpec | undefined;
+  readonly settleMs: number;
+  readonly clock: Clock;
+  /** Aborted at the child's end. */
+  readonly over: AbortSignalLike;
+  readonly probeOnce: (probe: ProbeSpec) => Promise<string | undefined>;
+  /** Called on changes only. */
+  readonly report: (health: HealthReport) => void;
+}
+
+export async function watchHealth({ probe, settleMs, clock, over, probeOnce, report }: HealthWatch): Promise<void> {
+  if (probe === undefined) {
+    await clock.sleep(settleMs, over);
+    if (!over.aborted) report({ state: "running" });
+    return;
+  }
+  const startMs = clock.mono();
+  let reported: HealthReport["state"] | undefined;
+  let successes = 0;
+  let failures = 0;
+  for (let quickMs = FIRST_PAUSE_MS; !over.aborted; quickMs *= 2) {
+    const problem = await probeOnce(probe);
+    if (over.aborted) return;
+    successes = problem === undefined ? successes + 1 : 0;
+    failures = problem === undefined ? 0 : failures + 1;
+    const late = clock.mono() - startMs >= probe.failure_threshold * probe.interval_ms;
+    if (successes >= probe.success_threshold && reported !== "running") {
+      report({ state: (reported = "running") });
+    } else if (problem !== undefined && reported !== "unhealthy" && (reported === undefined ? late : failures >= probe.failure_threshold)) {
+      report({ state: (reported = "unhealthy"), error: `probe failed: ${problem}` });
+    }
+    await clock.sleep(reported === undefined && successes === 0 ? Math.min(quickMs, probe.interval_ms) : probe.interval_ms, over);
+  }
+}
