@@ -7,7 +7,7 @@ import { DAY_MS, SkepError, type Fingerprint, type Instant, type Rng } from "@sk
 import { readCert, validityOf } from "./cert-facts.ts";
 import { bytesOf, childrenOf, contentOf, expectTag, readDocument, readTlv, TAG } from "./der-read.ts";
 import { authorityConstraints, authorityKeyUsage, extensionList, subjectAltNames, subjectKeyId } from "./extensions.ts";
-import { authorityUri, checkTrustDomain, uriNamesOf } from "./identity.ts";
+import { authorityUri, checkTrustDomain, namesOf } from "./identity.ts";
 import { generateKeyPem, keyIdOf, sha256Of, spkiOfKey } from "./keys.ts";
 import { nameOf, signCert } from "./sign-cert.ts";
 
@@ -49,7 +49,7 @@ export function createAuthority(wish: { readonly trustDomain: string; readonly n
  */
 export function openAuthority(files: { readonly certPem: string; readonly keyPem: string }): Authority {
   const cert = readCert(files.certPem);
-  const [uri, ...others] = uriNamesOf(cert);
+  const [uri, ...others] = namesOf(cert, "URI:");
   const trustDomain = /^spiffe:\/\/([^/]+)$/.exec(uri ?? "")?.[1];
   if (!cert.ca || trustDomain === undefined || others.length > 0) throw damaged("the certificate is not a CA with one spiffe://<trust-domain> name");
   if (!keyFits(cert, files.keyPem)) throw damaged("the key does not belong to the certificate");

@@ -2,7 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import { instant, SkepError, type Fingerprint, type Instant } from "@skep/core";
 import { sha256Of } from "./keys.ts";
-import { namesOf, uriNamesOf } from "./identity.ts";
+import { namesOf } from "./identity.ts";
 
 export interface CertFacts {
   /** SHA-256 of the DER, lower-case hex: the pin. */
@@ -35,7 +35,7 @@ export function certFacts(pem: string): CertFacts {
     isAuthority: cert.ca,
     dnsNames: namesOf(cert, "DNS:"),
     addresses: namesOf(cert, "IP Address:"),
-    uris: uriNamesOf(cert),
+    uris: namesOf(cert, "URI:"),
     ...validityOf(cert),
   };
 }

@@ -24,7 +24,7 @@ export const hostUri = (trustDomain: string, hostId: string): string => `spiffe:
 
 /** The identity a certificate claims. It says nothing about who signed it: ask only about verified ones. */
 export function identityOf(cert: X509Certificate, trustDomain: string): IdentityVerdict {
-  const uris = uriNamesOf(cert);
+  const uris = namesOf(cert, "URI:");
   if (uris.length !== 1) return { identity: undefined, refusal: uris.length === 0 ? "no_uri" : "many_uris" };
   return parseUri(uris[0]!, trustDomain);
 }
@@ -38,16 +38,9 @@ function parseUri(uri: string, trustDomain: string): IdentityVerdict {
 }
 
 /**
- * The URI names, from Node's text form. Node quotes any name with a comma, quote or control character so that a
- * name cannot pretend to be two (CVE-2021-44532); we never issue such a name, so a quote means "no identity".
+ * The names of one kind, from Node's text form. Node quotes a name with a comma or quote in it and writes the comma as
+ * \u002c, so that one name cannot pretend to be two (CVE-2021-44532); such a name then equals none of ours.
  */
-export function uriNamesOf(cert: X509Certificate): string[] {
-  return namesOf(cert, "URI:");
-}
-
-/** Names of one kind (`DNS:`, `IP Address:`, `URI:`). A quoted list yields a value that is no name of anything. */
 export function namesOf(cert: X509Certificate, kind: "DNS:" | "IP Address:" | "URI:"): string[] {
-  const text = cert.subjectAltName ?? "";
-  if (text.includes('"')) return kind === "URI:" ? ["quoted:"] : [];
-  return text.split(", ").filter((name) => name.startsWith(kind)).map((name) => name.slice(kind.length));
+  return (cert.subjectAltName ?? "").split(", ").filter((name) => name.startsWith(kind)).map((name) => name.slice(kind.length));
 }

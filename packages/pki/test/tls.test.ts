@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
-import { connect, createServer, type ConnectionOptions, type TLSSocket, type TlsOptions } from "node:tls";
+import { connect, createServer, type ConnectionOptions, type Server, type TLSSocket, type TlsOptions } from "node:tls";
 import { DAY_MS, type Instant } from "@skep/core";
 import { eventually } from "@skep/testkit";
 import { afterEach, describe, expect, it } from "vitest";
@@ -30,7 +30,7 @@ interface Seen {
 }
 
 /** A listener that says "hello" and notes whom it saw. */
-async function serve(options: TlsOptions): Promise<{ port: number; seen: Seen[]; errors: Error[] }> {
+async function serve(options: TlsOptions): Promise<{ port: number; seen: Seen[]; errors: Error[]; server: Server }> {
   const seen: Seen[] = [];
   const errors: Error[] = [];
   const server = createServer(options, (socket) => {
@@ -44,7 +44,7 @@ async function serve(options: TlsOptions): Promise<{ port: number; seen: Seen[];
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   stops.push(() => server.close());
-  return { port: (server.address() as AddressInfo).port, seen, errors };
+  return { port: (server.address() as AddressInfo).port, seen, errors, server };
 }
 
 interface Greeting {
@@ -176,6 +176,17 @@ describe("resumption", () => {
     const { second, seen } = await twice(options);
     expect(second).toMatchObject({ text: "hello", reused: false });
     expect(seen.map(({ reused }) => reused)).toEqual([false, false]);
+  });
+
+  it("stays refused after the listener's certificate was rotated in place", async () => {
+    const renewed = issueMasterCert(fleet.authority, { ...fleet.hostWish, spkiDer: fleet.hostWish.spkiDer, names: ["m"], addresses: [] });
+    const { port, seen, server } = await serve(masterSwarmTls(fleet.asMaster));
+    const before = await greet(port, as(fleet.asHost, MASTER));
+    server.setSecureContext(masterSwarmTls({ ...fleet.asHost, certPem: renewed.certPem }));
+    const first = await greet(port, as(fleet.asHost, MASTER));
+    const second = await greet(port, { ...as(fleet.asHost, MASTER), ...(first.session === undefined ? {} : { session: first.session }) });
+    expect([before, first, second].map(({ peer }) => peer?.fingerprint)).toEqual([fleet.master.sha256, renewed.sha256, renewed.sha256]);
+    expect(seen.map(({ reused }) => reused)).toEqual([false, false, false]);
   });
 
   it("happens with Node's own settings, where readPeer then trusts nobody", async () => {
