@@ -1,0 +1,121 @@
+/**
+ * The agent channel, `/swarm`: mutual TLS 1.3, a pin check per request, and three routes from the protocol's table.
+ * Handlers parse, check that the body speaks for the certificate's host, and hand over to the control.
+ */
+import type { Clock, HostId, Logger, Store } from "@skep/core";
+import { SkepError } from "@skep/core";
+import { masterSwarmTls, type Credentials } from "@skep/pki";
+import { HEARTBEAT_LIMIT_BYTES, registerRequest, rotateRequest, SWARM_ROUTES, type SwarmRouteId } from "@skep/protocol";
+import type { BackgroundTasks } from "@skep/runtime";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { checkAgentAddress } from "../agents/address.ts";
+import type { AgentControl } from "../control/control.ts";
+import type { Identity } from "../identity/create-identity.ts";
+import { createAuthenticator } from "./authenticate.ts";
+import { DEFAULT_GATE } from "./handshake-gate.ts";
+import { parseHeartbeat } from "./parse-heartbeat.ts";
+import { createHostLimiter, ratesFor, type HostRates } from "./rate-limits.ts";
+import { createTlsListener, type ListenerLimits, type TlsListener } from "./tls-listener.ts";
+
+export interface ChannelLimits extends ListenerLimits {
+  readonly rates: HostRates;
+}
+
+export interface ChannelDeps {
+  readonly control: AgentControl;
+  readonly identity: Identity;
+  readonly store: Store;
+  readonly credentials: Credentials;
+  readonly trustDomain: string;
+  readonly allowLoopbackAgents: boolean;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly tasks: BackgroundTasks;
+  readonly limits: ChannelLimits;
+}
+
+export interface Channel extends Pick<TlsListener, "listen" | "close"> {
+  setCredentials(credentials: Credentials): void;
+  /** Full TLS handshakes since the start. */
+  readonly handshakes: () => number;
+}
+
+export function channelLimits(heartbeatIntervalMs: number): ChannelLimits {
+  return {
+    handshakeTimeoutMs: 5_000,
+    headersTimeoutMs: 5_000,
+    requestTimeoutMs: 10_000,
+    keepAliveTimeoutMs: heartbeatIntervalMs * 3 + 5_000,
+    socketTimeoutMs: 15_000,
+    checkIntervalMs: 1_000,
+    bodyLimitBytes: HEARTBEAT_LIMIT_BYTES,
+    maxConnections: 20_000,
+    gate: DEFAULT_GATE,
+    rates: ratesFor(heartbeatIntervalMs),
+  };
+}
+
+type Handler = (request: FastifyRequest, reply: FastifyReply, hostId: HostId) => Promise<unknown>;
+
+export function createChannel(deps: ChannelDeps): Channel {
+  const { control, identity } = deps;
+  const listener = createTlsListener({ tls: masterSwarmTls(deps.credentials), limits: deps.limits, clock: deps.clock, logger: deps.logger, routes: SWARM_ROUTES });
+  const authenticator = createAuthenticator({ identity, store: deps.store, trustDomain: deps.trustDomain, clock: deps.clock, logger: deps.logger, tasks: deps.tasks });
+  const limiter = createHostLimiter(deps.limits.rates, deps.clock);
+  identity.pins.onChange((hostIds) => {
+    try {
+      authenticator.dropRefused(hostIds);
+    } catch (error) {
+      // Pins too old to trust: nobody is admitted until they are read again, so nothing is left open by this.
+      if (!(error instanceof SkepError)) throw error;
+    }
+  });
+
+  const handlers: Record<SwarmRouteId, Handler> = {
+    async register(request, reply, hostId) {
+      limiter.take(hostId, "deltas");
+      const body = registerRequest.parse(request.body);
+      if (body.agent_url !== undefined) {
+        const host = await deps.store.findHost(hostId);
+        checkAgentAddress(body.agent_url, { allowLoopback: deps.allowLoopbackAgents, allowedCidr: host?.allowedCidr });
+      }
+      return reply.send(await control.register(hostId, body));
+    },
+    async heartbeat(request, reply, hostId) {
+      const body = parseHeartbeat(request.body);
+      if (body.host_uuid !== hostId) authenticator.refuseClaim(request.raw.socket, hostId);
+      limiter.take(hostId, (body.lifecycle?.length ?? 0) > 0 ? "deltas" : "beats");
+      const answer = await control.beat(hostId, body);
+      return answer === undefined ? reply.code(204).send() : reply.send(answer);
+    },
+    async rotate(request, reply, hostId) {
+      limiter.take(hostId, "deltas");
+      return reply.send(await identity.rotate(hostId, rotateRequest.parse(request.body).csr_pem));
+    },
+  };
+
+  for (const route of SWARM_ROUTES) {
+    const handle = handlers[route.id];
+    const purpose = route.id === "rotate" ? ("rotate" as const) : ("report" as const);
+    listener.app.route({
+      method: route.method,
+      url: route.path,
+      // Before the body is read, and again before it counts: a slow body must not outlive a revocation.
+      onRequest: (request, _reply, done) => {
+        try {
+          authenticator.admit(request.raw.socket, purpose);
+          done();
+        } catch (error) {
+          done(error as Error);
+        }
+      },
+      handler: (request, reply) => handle(request, reply, authenticator.admit(request.raw.socket, purpose)),
+    });
+  }
+  return {
+    listen: (host, port) => listener.listen(host, port),
+    close: () => listener.close(),
+    setCredentials: (credentials) => listener.setTls(masterSwarmTls(credentials)),
+    handshakes: listener.gate.completed,
+  };
+}
