@@ -1,14 +1,15 @@
 /** A small fleet of real certificates for the tests: one authority, a master, two hosts. */
-import type { HostId } from "@skep/core";
-import { systemClock, systemRng } from "@skep/runtime";
-import { createAuthority, createCsr, generateKeyPem, issueHostCert, issueMasterCert, readCsr, type Credentials, type HostCertWish } from "../src/index.ts";
+import { addMs, seededRng, type HostId } from "@skep/core";
+import { tempAuthority } from "@skep/testkit";
+import { BACKDATE_MS, certFacts, createAuthority, createCsr, generateKeyPem, issueHostCert, issueMasterCert, readCsr, type Credentials, type HostCertWish } from "../src/index.ts";
 
 export const HOST_ID = "0190a0b0-0000-7000-8000-000000000001" as HostId;
 export const OTHER_HOST_ID = "0190a0b0-0000-7000-8000-000000000002" as HostId;
 export const TRUST_DOMAIN = "skep.test";
-export const RNG = systemRng();
-/** TLS judges by the machine's clock, so the tests' certificates must be of today. Whole seconds, as certificates are. */
-export const NOW = (Math.floor(systemClock().now() / 1_000) * 1_000) as ReturnType<ReturnType<typeof systemClock>["now"]>;
+/** Serials only: keys come from node:crypto. */
+export const RNG = seededRng(1);
+/** TLS judges by the machine's clock, so certificates must be of today: whole seconds, as testkit's authority dates its own. */
+export const NOW = addMs(certFacts(tempAuthority().authority.certPem).notBefore, BACKDATE_MS);
 
 export const keyAndSpki = () => {
   const keyPem = generateKeyPem();
