@@ -78,6 +78,14 @@ describe("deltas", () => {
     expect(outcome("dispatch_deadline")).toEqual(["failed", "dispatch_failed"]);
   });
 
+  test("a failure is called by what the agent says of it", () => {
+    const code = (errorCode: string | undefined): unknown => {
+      const verdict = applyReport(aRow({ status: "running" }), { status: "failed", errorCode }, from, PRODUCTION_POLICY);
+      return verdict.result === "applied" ? verdict.change.failureCode : verdict.result;
+    };
+    expect([undefined, "probe_failed", "interrupted", "rejected:stale_epoch"].map(code)).toEqual(["agent_error", "agent_error", "interrupted", "rejected"]);
+  });
+
   test("terminal states are all reachable by somebody", () => {
     for (const status of TERMINAL_STATUSES) expect(TRANSITIONS.some((edge) => edge.to === status)).toBe(true);
   });

@@ -83,11 +83,17 @@ export function applyReport(
       case "succeeded":
         return { status };
       case "failed":
-        return { status, failureCode: report.errorCode === "interrupted" ? "interrupted" : "agent_error" };
+        return { status, failureCode: failureOf(report.errorCode) };
       case "cancelled":
         return confirmedCancel(reason);
     }
   }
+}
+
+/** An agent that refused an offered job says so as `rejected:<code>`, for the offer itself has no reply. */
+function failureOf(errorCode: string | undefined): FailureCode {
+  if (errorCode === "interrupted") return "interrupted";
+  return errorCode?.startsWith("rejected:") === true ? "rejected" : "agent_error";
 }
 
 /** What a cancel that the agent confirmed is called: cancelled for a person, a failure for the master's own reasons. */
