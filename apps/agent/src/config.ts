@@ -1,0 +1,64 @@
+/** The agent's settings, from its environment: parsed once, and every fault named at once. */
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { SkepError } from "@skep/core";
+import { resolveAgentDir } from "@skep/pki";
+import { z } from "zod";
+
+export const FAILPOINTS = ["after_journal", "after_begun", "after_stop_old", "after_start_new", "before_ended", "before_report", "before_ack_write"] as const;
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const flag = z.enum(["true", "false", "1", "0", ""]).default("false").transform((text) => text === "true" || text === "1");
+
+const environment = z.object({
+  SKEP_AGENT_DIR: z.string().optional(),
+  SKEP_STATE_DIR: z.string().min(1).optional(),
+  SKEP_AGENT_PORT: port.default(8444),
+  SKEP_AGENT_LISTEN: z.union([z.ipv4(), z.ipv6()]).default("0.0.0.0"),
+  SKEP_AGENT_URL: z.url({ protocol: /^https$/ }).max(255).optional(),
+  SKEP_LOCAL_PORT: z.union([z.literal("off"), port]).default(0),
+  SKEP_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+  SKEP_STOP_WORKLOADS_ON_EXIT: flag,
+  SKEP_SUPERVISED: flag,
+  SKEP_ALLOW_FAILPOINTS: flag,
+  SKEP_FAILPOINT: z.string().regex(new RegExp(`^(${FAILPOINTS.join("|")}):kill$`), `must be one of ${FAILPOINTS.join(", ")}, followed by :kill`).optional(),
+});
+
+export interface AgentConfig {
+  readonly agentDir: string;
+  readonly stateDir: string;
+  readonly port: number;
+  readonly listen: string;
+  readonly agentUrl: string | undefined;
+  /** undefined = off. */
+  readonly localPort: number | undefined;
+  readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+  readonly stopWorkloadsOnExit: boolean;
+  readonly supervised: boolean;
+  /** The point at which the process kills itself; for tests only. */
+  readonly failpoint: string | undefined;
+}
+
+/** Throws `invalid_request` with every faulty variable. Variables that are empty count as not set. */
+export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env, home: string = homedir()): AgentConfig {
+  const set = Object.fromEntries(Object.entries(env).filter(([name, value]) => name.startsWith("SKEP_") && value !== undefined && value !== ""));
+  const parsed = environment.safeParse(set);
+  if (!parsed.success) {
+    const errors = parsed.error.issues.map((issue) => ({ pointer: `/${issue.path.join("/")}`, message: issue.message }));
+    throw new SkepError("invalid_request", `The environment cannot be used: ${errors.map((error) => `${error.pointer.slice(1)}: ${error.message}`).join("; ")}.`, { errors });
+  }
+  const values = parsed.data;
+  const agentDir = resolveAgentDir({ configured: values.SKEP_AGENT_DIR, home });
+  return {
+    agentDir,
+    stateDir: values.SKEP_STATE_DIR ?? join(agentDir, "state"),
+    port: values.SKEP_AGENT_PORT,
+    listen: values.SKEP_AGENT_LISTEN,
+    agentUrl: values.SKEP_AGENT_URL,
+    localPort: values.SKEP_LOCAL_PORT === "off" ? undefined : values.SKEP_LOCAL_PORT,
+    logLevel: values.SKEP_LOG_LEVEL,
+    stopWorkloadsOnExit: values.SKEP_STOP_WORKLOADS_ON_EXIT,
+    supervised: values.SKEP_SUPERVISED,
+    failpoint: values.SKEP_ALLOW_FAILPOINTS ? values.SKEP_FAILPOINT?.replace(":kill", "") : undefined,
+  };
+}

@@ -1,0 +1,92 @@
+/** The agent's process: reads its settings, builds the real parts, starts, and minds its signals. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { PRODUCTION_POLICY, SkepError } from "@skep/core";
+import { closeOnParentExit, createLogger, hostBootId, lockStateDir, onShutdownSignals, systemClock, systemRng } from "@skep/runtime";
+import { readConfig, type AgentConfig } from "./config.ts";
+import { createAgent } from "./create-agent.ts";
+import { createNoopDriver, createProcessDriver, defaultRunnerPath } from "./drivers/index.ts";
+import { runEnrol } from "./enrol-command.ts";
+import { createFileJournal } from "./journal/file-journal.ts";
+
+const USAGE = "usage: skep-agent [--json] [--print-config] | skep-agent enrol <bundle-file | - | pasted bundle> [--json]";
+
+/** Resolves with the exit code; undefined = it runs until it is told to stop. */
+export async function main(argv: readonly string[]): Promise<number | undefined> {
+  const words = argv.filter((word) => !word.startsWith("--"));
+  const flags = new Set(argv.filter((word) => word.startsWith("--")));
+  const unknown = [...flags].filter((name) => !["--json", "--print-config"].includes(name));
+  if (unknown.length > 0 || (words[0] !== undefined && words[0] !== "enrol") || words.length > 2) {
+    process.stderr.write(`${USAGE}\n`);
+    return 2;
+  }
+  try {
+    const config = readConfig();
+    if (flags.has("--print-config")) return print(config);
+    if (words[0] === "enrol") return await enrol(words[1], config, flags.has("--json"));
+    await run(config, flags.has("--json"));
+    return undefined;
+  } catch (error) {
+    process.stderr.write(`skep-agent: ${error instanceof SkepError ? error.detail : error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}
+
+function print(value: unknown): number {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+  return 0;
+}
+
+async function enrol(source: string | undefined, config: AgentConfig, json: boolean): Promise<number> {
+  const enrolled = await runEnrol(source, config);
+  if (json) return print(enrolled);
+  process.stdout.write(`${enrolled.name} is enrolled; its certificate is in ${enrolled.agent_dir}, good until ${enrolled.not_after}.\nNext: skep agent\n`);
+  return 0;
+}
+
+async function run(config: AgentConfig, json: boolean): Promise<void> {
+  const logger = createLogger({ level: config.logLevel, name: "skep-agent", destination: "stderr" });
+  const clock = systemClock();
+  const rng = systemRng();
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  const lock = lockStateDir(config.stateDir);
+  const journal = createFileJournal({ path: join(config.stateDir, "journal"), logger });
+  const processes = createProcessDriver({ stateDir: join(config.stateDir, "workloads"), clock, rng, logger, runnerPath: defaultRunnerPath() });
+  const noop = join(config.stateDir, "noop");
+  mkdirSync(noop, { recursive: true, mode: 0o700 });
+  const agent = createAgent({
+    agentDir: config.agentDir, journal, drivers: [processes, createNoopDriver({ stateDir: noop, clock, rng })], clock, rng, logger,
+    policy: PRODUCTION_POLICY, hostBootId: hostBootId(), listen: { host: config.listen, port: config.port },
+    localPort: config.localPort, agentUrl: config.agentUrl, failpoint: failpointOf(config),
+  });
+
+  const leave = async (workloads: boolean, why: string): Promise<void> => {
+    logger.info({ why, workloads }, "stopping");
+    await agent.stop({ workloads });
+    processes.close();
+    await journal.close();
+    lock.release();
+    process.exit(0);
+  };
+  onShutdownSignals((signal) => void leave(config.stopWorkloadsOnExit, signal));
+  // Nobody is left to ask for it: workloads stay, and the next start adopts them.
+  if (config.supervised) closeOnParentExit(() => void leave(false, "the supervisor is gone"));
+  process.on("SIGHUP", () => void agent.reloadIdentity());
+
+  try {
+    await agent.start();
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+  const facts = await agent.whenReady;
+  if (json) print({ ...facts, pid: process.pid });
+  else logger.info(facts, "ready");
+}
+
+function failpointOf({ failpoint }: AgentConfig): ((name: string) => void) | undefined {
+  if (failpoint === undefined) return undefined;
+  return (name) => {
+    if (name === failpoint) process.kill(process.pid, "SIGKILL");
+  };
+}

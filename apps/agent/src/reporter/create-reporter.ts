@@ -1,0 +1,290 @@
+/**
+ * The reporter: tells the master what is, again and again, and takes what it answers. Invariants: nothing is said
+ * before the session's floors are durable; every beat carries all that is unacknowledged, oldest first; nothing the
+ * network or the master does ends the loop; a delta leaves the outbox only by an acknowledgement.
+ */
+import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, jitter, toIso, type AgentPhase, type Clock, type Logger, type Rng } from "@skep/core";
+import { HEARTBEAT_BUDGET_BYTES, MAX_DELTAS, registerReply } from "@skep/protocol";
+import type { Executor, StatusSnapshot } from "../executor/types.ts";
+import type { Answer, Channel } from "./channel.ts";
+import { packReport } from "./pack.ts";
+import { readReply } from "./read-reply.ts";
+import { takeCancels, takeOffered } from "./take-offered.ts";
+
+/** The reporter's way out and who it speaks as; changes when the identity does. */
+export interface Link {
+  readonly hostId: string;
+  readonly channel: Channel;
+  readonly cert: { readonly sha256: string; readonly not_after: string };
+}
+
+export interface ReporterDeps {
+  readonly executor: Executor;
+  /** Asked before every request; undefined = not enrolled (yet). */
+  readonly link: () => Link | undefined;
+  readonly agentUrl: () => string | undefined;
+  /** The master does not know us, or not this certificate: look whether the files say something new. */
+  readonly reloadIdentity: () => Promise<void>;
+  /** A new certificate, now. Resolves whether or not it worked. */
+  readonly rotate: () => Promise<void>;
+  /** Rotates when the certificate is due. */
+  readonly rotateIfDue: () => Promise<void>;
+  /** A request got through with the present certificate. */
+  readonly onAccepted: () => void;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly agentVersion: string;
+  readonly hostBootId: string;
+  readonly failpoint?: ((name: string) => void) | undefined;
+}
+
+export interface Reporter {
+  /** Begins with a beat at once. Idempotent. */
+  start(): void;
+  /** Beat soon. */
+  wake(): void;
+  registered(): boolean;
+  /** Another certificate, or another host altogether: a refusal of the old one says nothing about it. */
+  identityChanged(): void;
+  intervalMs(): number;
+  /** One last beat with the executor's present phase, bounded by `timeoutMs`; then silence. */
+  stop(timeoutMs: number): Promise<void>;
+}
+
+/** Deltas within this time share a push. Shorter: a push per step; longer: people wait for outcomes. */
+const COALESCE_MS = 50;
+/** Least time between two pushes for a mere change of what is observed (a crash-looping component must not flood). */
+const CHANGE_GAP_MS = 2_000;
+const JITTER_SHARE = 0.1;
+const MIN_BUDGET_BYTES = 16_384;
+/** While refused (403, 404), at most. Shorter hammers a master that said no; longer leaves a re-enrolled host dark. */
+const MAX_STRETCH_MS = 300_000;
+const LOG_EVERY = 10;
+/** Shorter: a busy host seems blind; longer: a hung driver delays beats towards `suspect`. */
+const MIN_LOOK_MS = 500;
+
+export function createReporter(deps: ReporterDeps): Reporter {
+  const { executor, clock, rng, logger } = deps;
+  const stopping = new AbortController();
+  let session: number | undefined;
+  let sessionHost: string | undefined;
+  let seq = 0;
+  let intervalMs = DEFAULT_HEARTBEAT_INTERVAL_MS;
+  let budgetBytes = HEARTBEAT_BUDGET_BYTES;
+  let refusals = 0;
+  let quietUntilMs = 0;
+  let lastPostMs = Number.NEGATIVE_INFINITY;
+  let nap: AbortController | undefined;
+  let woken = false;
+  let wakeAtMs = Number.POSITIVE_INFINITY;
+  let running: Promise<void> | undefined;
+  let posting: Promise<unknown> = Promise.resolve();
+  let looking: Promise<StatusSnapshot> | undefined;
+
+  const wake = (): void => {
+    woken = true;
+    nap?.abort();
+  };
+  const wakeIn = (ms: number): void => {
+    const atMs = Math.max(clock.mono() + ms, quietUntilMs);
+    if (atMs >= wakeAtMs) return;
+    wakeAtMs = atMs;
+    nap?.abort();
+  };
+  executor.onDelta(() => wakeIn(COALESCE_MS));
+  executor.onChange(() => wakeIn(Math.max(COALESCE_MS, lastPostMs + CHANGE_GAP_MS - clock.mono())));
+
+  // Not runtime's `loop`: the master may shorten the interval within a reply, and that must hold for the very next beat.
+  async function run(): Promise<void> {
+    let dueMs = clock.mono();
+    while (!stopping.signal.aborted) {
+      const before = intervalMs;
+      const onTime = clock.mono() >= dueMs;
+      woken = false;
+      wakeAtMs = Number.POSITIVE_INFINITY;
+      const startMs = clock.mono();
+      await round();
+      const everyMs = refusals === 0 ? intervalMs : Math.min(MAX_STRETCH_MS, intervalMs * 2 ** Math.min(refusals, 16));
+      if (onTime || intervalMs !== before) dueMs = startMs + jitter(Math.max(everyMs, intervalMs), JITTER_SHARE, rng);
+      await waitUntil(() => Math.min(dueMs, refusals === 0 ? wakeAtMs : dueMs));
+    }
+  }
+
+  async function waitUntil(atMs: () => number): Promise<void> {
+    while (!woken && !stopping.signal.aborted) {
+      const leftMs = atMs() - clock.mono();
+      if (leftMs <= 0) return;
+      nap = new AbortController();
+      await clock.sleep(leftMs, nap.signal);
+      nap = undefined;
+    }
+  }
+
+  async function round(): Promise<void> {
+    try {
+      posting = exchange();
+      await posting;
+    } catch (err) {
+      logger.error({ err }, "a beat failed in an unforeseen way; the next one comes as usual");
+    }
+  }
+
+  async function exchange(): Promise<void> {
+    const link = deps.link();
+    if (link === undefined) return logger.debug({}, "not enrolled: nobody to report to");
+    await deps.rotateIfDue();
+    if (sessionHost !== link.hostId) session = undefined;
+    if (session === undefined && !(await register())) return;
+    if ((await beat()) === "stale" && (await register())) await beat();
+  }
+
+  async function register(): Promise<boolean> {
+    const link = deps.link();
+    if (link === undefined) return false;
+    const status = await look();
+    const { op_seq: opSeq, jobs } = executor.inventory();
+    const packed = packReport({ status, jobs, deltas: [] }, budgetBytes);
+    const agentUrl = deps.agentUrl();
+    const answer = await post(link, "/swarm/register", {
+      boot_id: executor.bootId, host_boot_id: deps.hostBootId, agent_version: deps.agentVersion, op_seq: opSeq,
+      ...(agentUrl === undefined ? {} : { agent_url: agentUrl }),
+      placements: packed.status.placements, jobs: packed.jobs_truncated === true ? null : packed.jobs,
+    });
+    if (answer.kind !== "answer" || answer.status >= 300) {
+      await handleRefusal("register", answer, link);
+      return false;
+    }
+    const reply = registerReply.safeParse(answer.json);
+    if (!reply.success) {
+      logger.error({ status: answer.status }, "the master's answer to the registration could not be read");
+      return false;
+    }
+    accepted();
+    // Floors first: a command of this session must find them.
+    await executor.applyFloors(reply.data.floors.map((floor) => ({ placementId: floor.placement_id, epoch: floor.epoch, generation: floor.generation })));
+    executor.setSession(reply.data.session_epoch);
+    session = reply.data.session_epoch;
+    sessionHost = link.hostId;
+    takeInterval(reply.data.interval_ms);
+    logger.info({ session, intervalMs }, "registered with the master");
+    return true;
+  }
+
+  async function beat(): Promise<"done" | "stale"> {
+    const link = deps.link();
+    if (link === undefined || session === undefined) return "done";
+    const status = await look();
+    // Taken in one turn: the counter, the jobs and the deltas belong to one moment.
+    const { op_seq: opSeq, jobs } = executor.inventory();
+    const packed = packReport({ status, jobs, deltas: executor.deltas(MAX_DELTAS) }, budgetBytes);
+    const phase: AgentPhase = executor.phase();
+    deps.failpoint?.("before_report");
+    const answer = await post(link, "/swarm/heartbeat", {
+      host_uuid: link.hostId, agent_version: deps.agentVersion, protocol: 1, boot_id: executor.bootId, host_boot_id: deps.hostBootId,
+      session_epoch: session, seq: (seq += 1), op_seq: opSeq, sent_at: toIso(clock.now()), phase, interval_ms: Math.round(intervalMs),
+      cert: link.cert, ...packed, status: { ...packed.status },
+    });
+    if (answer.kind !== "answer" || answer.status >= 300) return (await handleRefusal("heartbeat", answer, link)) ? "stale" : "done";
+    accepted();
+    if (answer.status === 204) {
+      await executor.ack(packed.lifecycle.map((delta) => ({ delta_id: delta.delta_id, result: "applied" as const })));
+      return "done";
+    }
+    const reply = readReply(answer.json);
+    if (reply.unread.length > 0) logger.warn({ unread: reply.unread.slice(0, 5) }, "parts of the master's reply could not be read");
+    await executor.ack(reply.acked);
+    takeInterval(reply.nextIntervalMs);
+    await takeCancels(executor, reply.cancelJobs, logger);
+    await takeOffered(executor, reply.pendingJobs, logger);
+    if (reply.rotateCert) await deps.rotate();
+    // What did not fit, or was said meanwhile, goes at once and not at the next interval.
+    if (packed.lifecycle.length > 0 && reply.acked.length > 0 && executor.deltas(1).length > 0) wakeIn(COALESCE_MS);
+    return "done";
+  }
+
+  /** A driver that cannot look in time must not silence the host: the beat goes without, and says so. */
+  async function look(): Promise<StatusSnapshot> {
+    looking ??= executor.snapshot().finally(() => (looking = undefined));
+    const limitMs = Math.max(MIN_LOOK_MS, intervalMs / 2);
+    const done = new AbortController();
+    const late = clock.sleep(limitMs, done.signal).then((): StatusSnapshot => ({ deployed: true, placements: null, observed_error: `looking took longer than ${limitMs} ms` }));
+    const seen = await Promise.race([looking, late]);
+    done.abort();
+    return seen;
+  }
+
+  async function post(link: Link, path: string, body: object): Promise<Answer> {
+    lastPostMs = clock.mono();
+    return link.channel.post(path, body);
+  }
+
+  function accepted(): void {
+    if (refusals > 0) logger.info({ after: refusals }, "the master accepts this host again");
+    refusals = 0;
+    deps.onAccepted();
+  }
+
+  /** Resolves true when the session is stale and only that. */
+  async function handleRefusal(what: string, answer: Answer, link: Link): Promise<boolean> {
+    if (answer.kind === "failed") {
+      logger.warn({ what, because: answer.because }, "the master could not be reached; trying again with the next beat");
+      return false;
+    }
+    const { status, code, detail } = answer;
+    if (status === 409 && code === "session_stale") {
+      session = undefined;
+      return true;
+    }
+    if (status === 413) {
+      budgetBytes = Math.max(MIN_BUDGET_BYTES, Math.floor(budgetBytes / 2));
+      logger.warn({ what, budgetBytes }, "the report was too large for the master; sending less");
+      wakeIn(COALESCE_MS);
+    } else if (status === 429) {
+      quietUntilMs = clock.mono() + (answer.retryAfterMs ?? CHANGE_GAP_MS);
+      wakeIn(COALESCE_MS);
+    } else if (status === 403 || status === 404) {
+      if (refusals % LOG_EVERY === 0) logger.error({ what, status, code, detail, refusals: refusals + 1 }, "the master refuses this host; it goes on asking");
+      if (code === "rotation_required") {
+        await deps.rotate();
+        if (deps.link() !== link) {
+          wakeIn(COALESCE_MS);
+          return false;
+        }
+      }
+      refusals += 1;
+      session = undefined;
+      await deps.reloadIdentity();
+    } else logger.warn({ what, status, code, detail }, "the master could not take the report; trying again with the next beat");
+    return false;
+  }
+
+  function takeInterval(ms: number | undefined): void {
+    if (ms !== undefined) intervalMs = Math.min(MAX_HEARTBEAT_INTERVAL_MS, Math.max(MIN_HEARTBEAT_INTERVAL_MS, ms));
+  }
+
+  return {
+    start: () => {
+      running ??= run();
+    },
+    wake,
+    registered: () => session !== undefined,
+    identityChanged: () => {
+      refusals = 0;
+      wake();
+    },
+    intervalMs: () => intervalMs,
+    stop: async (timeoutMs) => {
+      stopping.abort();
+      wake();
+      const over = new AbortController();
+      const limit = clock.sleep(timeoutMs, over.signal);
+      const last = async (): Promise<void> => {
+        await posting.catch(() => undefined);
+        if (session !== undefined) await beat().catch(() => undefined);
+      };
+      await Promise.race([last(), limit]);
+      over.abort();
+    },
+  };
+}

@@ -1,0 +1,75 @@
+/** What each route of the agent does, by route id. A route without a handler here does not compile. */
+import { SkepError, type AgentPhase } from "@skep/core";
+import { AGENT_ROUTES, cancelRequest, deployCommand, mutateCommand, pendingJob, teardownCommand, type AgentHealth, type AgentRouteId, type PendingJob } from "@skep/protocol";
+import { z } from "zod";
+import type { Executor } from "../executor/types.ts";
+import { invalidBody } from "./problem.ts";
+
+export interface RouteFacts {
+  readonly executor: Executor;
+  readonly phase: () => AgentPhase;
+  readonly version: string;
+  readonly hostId: () => string | undefined;
+}
+
+export interface RouteRequest {
+  readonly body: unknown;
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, unknown>>;
+}
+
+export interface RouteReply {
+  readonly status: number;
+  /** JSON, or raw bytes. */
+  readonly body: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export type Handlers = Readonly<Record<AgentRouteId, (request: RouteRequest) => Promise<RouteReply>>>;
+
+/** One answer's worth of logs. */
+const MAX_LOG_BYTES = 1_000_000;
+const logQuery = z.object({ offset: z.coerce.number().int().min(-Number.MAX_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER).default(0), limit: z.coerce.number().int().min(1).max(MAX_LOG_BYTES).default(65_536) });
+
+export const routeIds = AGENT_ROUTES.map((route) => route.id);
+
+export function createHandlers({ executor, phase, version, hostId }: RouteFacts): Handlers {
+  const parse = <T>(schema: z.ZodType<T>, body: unknown): T => {
+    const parsed = schema.safeParse(body);
+    if (!parsed.success) throw invalidBody(parsed.error);
+    return parsed.data;
+  };
+  const take = async (command: PendingJob): Promise<RouteReply> => {
+    if (command.operation !== "teardown" && command.dry_run === true) return { status: 200, body: await executor.dryRun(command) };
+    return { status: 202, body: await executor.admit(command) };
+  };
+  return {
+    agentDeploy: async ({ body }) => take(pendingJob.parse(parse(deployCommand, body))),
+    agentMutate: async ({ body }) => take(pendingJob.parse(parse(mutateCommand, body))),
+    agentTeardown: async ({ body }) => take(pendingJob.parse(parse(teardownCommand, body))),
+    agentGetJob: async ({ params }) => {
+      const job = executor.job(params["job_id"] ?? "");
+      if (job === undefined) throw new SkepError("job_not_found");
+      return { status: 200, body: job };
+    },
+    agentCancelJob: async ({ params, body }) => {
+      const jobId = z.uuid().safeParse(params["job_id"]);
+      if (!jobId.success) throw new SkepError("job_not_found", "The job id is not a UUID.");
+      return { status: 202, body: await executor.cancel(jobId.data, parse(cancelRequest, body ?? {})) };
+    },
+    agentStatus: async () => ({ status: 200, body: { ...(await executor.snapshot()), phase: phase(), boot_id: executor.bootId, ...executor.inventory() } }),
+    agentHealth: async () => ({ status: 200, body: healthOf({ executor, phase, version, hostId }) }),
+    agentLogs: async ({ params, query }) => {
+      const { offset, limit } = parse(logQuery, query);
+      const placement = z.uuid().safeParse(params["placement_id"]);
+      if (!placement.success || !/^[a-z0-9][a-z0-9-]{0,62}$/.test(params["component"] ?? "")) throw new SkepError("logs_not_found", "That is not a placement id and a component's name.");
+      const { data, nextOffset } = await executor.logs(placement.data, params["component"]!, offset, limit);
+      return { status: 200, body: Buffer.from(data), headers: { "content-type": "application/octet-stream", "x-next-offset": String(nextOffset) } };
+    },
+  };
+}
+
+export function healthOf({ executor, phase, version, hostId }: RouteFacts): AgentHealth {
+  const id = hostId();
+  return { status: "ok", phase: phase(), version, boot_id: executor.bootId, ...(id === undefined ? {} : { host_id: id }) };
+}
