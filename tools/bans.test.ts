@@ -18,10 +18,10 @@ const never = (): boolean => false;
 
 const BANS: readonly Ban[] = [
   { name: "wall clock", pattern: /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(|process\.hrtime/, reason: "time is an argument: take a Clock", allowed: (path) => runtime(path) || runner(path) || bench(path) || isTest(path), red: "const t = Date.now();" },
-  { name: "ambient chance", pattern: /\bMath\.random\(/, reason: "chance is an argument: take an Rng", allowed: (path) => runtime(path), red: "const r = Math.random();" },
+  { name: "ambient chance", pattern: /\bMath\.random\(/, reason: "chance is an argument: take an Rng", allowed: (path) => runtime(path) || runner(path), red: "const r = Math.random();" },
   { name: "timers", pattern: /(?<![.\w])set(?:Timeout|Interval)\(|timers\/promises/, reason: "timers belong to the Clock; in tests, wait on a condition", allowed: (path) => runtime(path) || runner(path) || bench(path) || path.startsWith("packages/testkit/"), red: "setTimeout(() => go(), 100);" },
   { name: "process.env", pattern: /\bprocess\.env\b/, reason: "configuration is parsed once, in config.ts", allowed: (path) => /\/config(?:\/[\w-]+)?\.ts$/.test(path) || isTest(path) || path.startsWith("packages/testkit/") || bench(path) || path.startsWith("apps/e2e/"), red: "const x = process.env.HOME;" },
-  { name: "shell", pattern: /\bexec(?:Sync)?\(|shell:\s*true/, reason: "no shell anywhere: spawn with an argv", allowed: (path) => isTest(path), red: 'spawn("sh", { shell: true });' },
+  { name: "shell", pattern: /(?<![.\w])exec(?:Sync)?\(|child_process\.exec(?:Sync)?\(|\bexecSync\(|shell:\s*true/, reason: "no shell anywhere: spawn with an argv", allowed: (path) => isTest(path), red: 'spawn("sh", { shell: true });' },
   { name: "module mocks", pattern: /\bvi\.mock\(|\bjest\.mock\(/, reason: "fakes are the real thing plus a fault", allowed: never, red: 'vi.mock("./x.ts");' },
   { name: "skipped or focused tests", pattern: /\b(?:test|it|describe)\.(?:only|todo)\(|\b(?:test|it|describe)\.skip\(/, reason: "a skipped test counted as passed is a lie; use skipIf with a loud reason", allowed: never, red: 'test.only("x", () => {});' },
   { name: "raw SQL text", pattern: /\bsql\.raw\(/, reason: "parameters only; identifiers from drizzle's tables", allowed: (path) => path === "packages/store/src/migrate.ts" || isTest(path), red: "sql.raw(`select ${x}`);" },

@@ -76,7 +76,6 @@ export const ERRORS = {
   spec_hash_mismatch: { status: 400, retryable: false, title: "The spec does not match its hash", fix: "Send spec and hash of the same request." },
   spec_refused: { status: 422, retryable: false, title: "The host refuses this spec", fix: "Correct what `detail` names." },
   job_not_found: { status: 404, retryable: false, title: "The agent does not know this job", fix: "It was never accepted here, or was acknowledged long ago." },
-  job_terminal: { status: 409, retryable: false, title: "The job has already ended", fix: "Its outcome is in `detail`." },
   disk_full: { status: 507, retryable: true, title: "The agent cannot write its journal", fix: "Free disk space on the host; nothing was started." },
   logs_not_found: { status: 404, retryable: false, title: "No logs for that component", fix: "Check the component's name." },
 } as const satisfies Record<string, ErrorMeaning>;
