@@ -1,0 +1,86 @@
+/** Why something is as it is: core's words, with the last events beside them. */
+import { SkepError, explainDeployment, explainHost, explainLifecycle, explainPlacement, isUuid, type EventFilter, type EventRecord, type ExplainedState, type PlacementId } from "@skep/core";
+import { EXPLAIN_KINDS, explanation, refSchema } from "@skep/protocol";
+import { z } from "zod";
+import { loadHealth } from "../health-facts.ts";
+import { requireDeployment } from "../readers.ts";
+import { defineRoute, type RouteDefinition } from "../routing.ts";
+import type { OperatorDeps } from "../settings.ts";
+import { eventJson } from "../views/event.ts";
+import { timeOrNull } from "../views/time.ts";
+
+const EVENTS = 10;
+/** How far back the newest row of a placement is looked for. */
+const ROWS = 100;
+/** Events have no filter by placement or row: this many of their deployment's are looked through. */
+const EVENTS_SEARCHED = 200;
+
+interface Explained {
+  readonly id: string;
+  readonly name: string;
+  readonly state: ExplainedState;
+  readonly filter: EventFilter;
+  readonly about?: (event: EventRecord) => boolean;
+}
+
+export function explainRoutes(deps: OperatorDeps): RouteDefinition[] {
+  const { store } = deps;
+
+  const explain = async (kind: (typeof EXPLAIN_KINDS)[number], ref: string): Promise<Explained> => {
+    switch (kind) {
+      case "host": {
+        const { view, facts } = await loadHealth(deps, ref);
+        return { id: view.host.id, name: view.host.name, state: explainHost(facts), filter: { hostId: view.host.id } };
+      }
+      case "deployment": {
+        const deployment = await requireDeployment(store, ref);
+        const [placements, rows, now] = await Promise.all([
+          store.listPlacements({ deploymentId: deployment.id }),
+          store.listLifecycle({ deployment: deployment.id, limit: ROWS, newestFirst: true }),
+          store.now(),
+        ]);
+        return { id: deployment.id, name: deployment.name, state: explainDeployment({ deployment, placements, rows, now }), filter: { deploymentId: deployment.id } };
+      }
+      case "placement": {
+        const view = isUuid(ref) ? await store.findPlacement(ref as PlacementId) : undefined;
+        if (view === undefined) throw new SkepError("not_found", `no placement ${ref}`);
+        const { placement } = view;
+        const [deployment, rows, now] = await Promise.all([
+          store.findDeployment(placement.deploymentId),
+          store.listLifecycle({ deployment: placement.deploymentId, host: placement.hostId, limit: ROWS, newestFirst: true }),
+          store.now(),
+        ]);
+        const lastRow = rows.find((row) => row.placementId === placement.id);
+        const state = explainPlacement({ view, lastRow, reconcile: deployment?.reconcile ?? "auto", now });
+        return { id: placement.id, name: `${placement.deployment}@${view.hostName}`, state, filter: { deploymentId: placement.deploymentId }, about: (event) => event.placementId === placement.id };
+      }
+      case "lifecycle": {
+        const row = isUuid(ref) ? await store.findLifecycle(ref) : undefined;
+        if (row === undefined) throw new SkepError("lifecycle_not_found", `no lifecycle row ${ref}`);
+        const [host, now] = await Promise.all([store.findHost(row.hostId), store.now()]);
+        const state = explainLifecycle({ row, hostName: host?.name ?? row.hostId, hostStatus: host?.status ?? "decommissioned", now });
+        return { id: row.id, name: `${row.operation} ${row.deployment}`, state, filter: { deploymentId: row.deploymentId }, about: (event) => event.lifecycleId === row.id };
+      }
+    }
+  };
+
+  return [
+    defineRoute("explain", {
+      params: z.strictObject({ kind: z.enum(EXPLAIN_KINDS), id: refSchema }),
+      replies: { 200: explanation },
+      handle: async ({ params: { kind, id: ref } }) => {
+        const { id, name, state, filter, about } = await explain(kind, ref);
+        const events = await store.recentEvents(about === undefined ? EVENTS : EVENTS_SEARCHED, filter);
+        return {
+          status: 200,
+          body: {
+            kind, id, name,
+            summary: state.summary,
+            reasons: state.reasons.map(({ code, message, next, since }) => ({ code, message, next, since: timeOrNull(since) })),
+            events: (about === undefined ? events : events.filter(about)).slice(-EVENTS).map(eventJson),
+          },
+        };
+      },
+    }),
+  ];
+}

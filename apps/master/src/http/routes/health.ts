@@ -1,0 +1,63 @@
+/** How hosts are: by what is on record, over the whole fleet, and by asking them now. */
+import { toIso, instant, type HostRecord } from "@skep/core";
+import { checkReply, checkRequest, fleetHealth, hostHealth, refSchema } from "@skep/protocol";
+import { z } from "zod";
+import { eachOf } from "../each-of.ts";
+import { loadHealth } from "../health-facts.ts";
+import { requireHost } from "../readers.ts";
+import { defineRoute, type RouteDefinition } from "../routing.ts";
+import type { OperatorDeps } from "../settings.ts";
+import { healthJson } from "../views/host.ts";
+
+/** Too few makes a fleet's check slow; too many opens a storm of TLS handshakes from one request. */
+const CHECK_CONCURRENCY = 16;
+const PAGE = 500;
+
+export function healthRoutes(deps: OperatorDeps): RouteDefinition[] {
+  const { store, control, identity, agents, timings } = deps;
+  return [
+    defineRoute("getHostHealth", {
+      params: z.strictObject({ host: refSchema }),
+      replies: { 200: hostHealth },
+      handle: async ({ params }) => {
+        const { facts, view, cert } = await loadHealth(deps, params.host);
+        return { status: 200, body: healthJson(facts, view, cert) };
+      },
+    }),
+    defineRoute("getFleetHealth", {
+      replies: { 200: fleetHealth },
+      handle: async () => {
+        const counts = await store.fleetCounts();
+        const since = instant(control.listeningSince());
+        return {
+          status: 200,
+          body: { hosts: { ...counts.hosts }, open_rows: { ...counts.openRows }, deployments: { ...counts.deployments }, listening_since: toIso(since), warm: identity.now() - since >= timings.warmUpMs },
+        };
+      },
+    }),
+    defineRoute("checkHosts", {
+      body: checkRequest.prefault({}),
+      replies: { 200: checkReply },
+      handle: async ({ body }) => {
+        const hosts = body.hosts === undefined ? await everyHost() : await Promise.all(body.hosts.map((ref) => requireHost(store, ref)));
+        // Writes nothing: an operator's question is no evidence for liveness, and an answer promotes nobody.
+        const items = await eachOf(hosts, CHECK_CONCURRENCY, async (host) => {
+          const answer = await agents.health(host);
+          return { host_id: host.id, name: host.name, ok: answer.ok, ms: Math.max(0, answer.ms), error: answer.ok ? null : answer.error };
+        });
+        return { status: 200, body: { items } };
+      },
+    }),
+  ];
+
+  /** Every host that could answer: the enrolled ones that are not decommissioned. */
+  async function everyHost(): Promise<HostRecord[]> {
+    const hosts: HostRecord[] = [];
+    for (let after: string | undefined; ; ) {
+      const views = await store.listHosts({ limit: PAGE, after });
+      hosts.push(...views.map((view) => view.host).filter((host) => host.status !== "pending" && host.status !== "decommissioned"));
+      after = views.at(-1)?.host.id;
+      if (views.length < PAGE) return hosts;
+    }
+  }
+}
