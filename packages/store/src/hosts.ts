@@ -1,0 +1,184 @@
+/** Hosts: reading them, and changes that say what they believed. */
+import { isUuid } from "@skep/core";
+import type { HostId, HostLiveness, HostQuery, HostRecord, HostReport, HostStatus, HostView, RingBeat, Tx } from "@skep/core";
+import { and, asc, eq, gt, isNull, ne, or, sql } from "drizzle-orm";
+import type { SQL } from "drizzle-orm";
+import type { Db } from "./db.ts";
+import { first, known } from "./db.ts";
+import { hostHeartbeats, hostLiveness, hostReports, hosts, hostSessions } from "./schema/index.ts";
+import { burnTokens } from "./tokens.ts";
+import { revokeCerts } from "./certs.ts";
+
+export async function findHost(db: Db, idOrName: string): Promise<HostRecord | undefined> {
+  const row = await first(db.select().from(hosts).where(isNamed(idOrName)).orderBy(idFirst(idOrName)).limit(1));
+  return row && hostOf(row);
+}
+
+export async function findHostView(db: Db, idOrName: string): Promise<HostView | undefined> {
+  const row = await first(selectViews(db).where(isNamed(idOrName)).orderBy(idFirst(idOrName)).limit(1));
+  return row && viewOf(row);
+}
+
+export async function listHosts(db: Db, query: HostQuery): Promise<readonly HostView[]> {
+  const rows = await selectViews(db)
+    .where(
+      and(
+        query.status === undefined ? undefined : eq(hosts.status, query.status),
+        query.labels === undefined ? undefined : sql`${hosts.labels} @> ${JSON.stringify(query.labels)}::jsonb`,
+        query.after === undefined ? undefined : gt(hosts.id, query.after as HostId),
+      ),
+    )
+    .orderBy(asc(hosts.id))
+    .limit(query.limit);
+  return rows.map(viewOf);
+}
+
+/** Oldest first; at most 64. */
+export async function listRing(db: Db, hostId: HostId): Promise<readonly RingBeat[]> {
+  const rows = await db.select().from(hostHeartbeats).where(eq(hostHeartbeats.hostId, hostId)).orderBy(hostHeartbeats.receivedAt, hostHeartbeats.seq);
+  return rows.map(({ receivedAt, seq, phase, changed }) => ({ receivedAt, seq, phase: known(phase), changed }));
+}
+
+export async function insertHost(db: Db, host: Parameters<Tx["insertHost"]>[0]): Promise<"inserted" | "host_exists"> {
+  const row = await db.insert(hosts).values(host).onConflictDoNothing().returning({ id: hosts.id });
+  return row.length > 0 ? "inserted" : "host_exists";
+}
+
+export async function casHostStatus(db: Db, id: HostId, from: HostStatus, to: HostStatus, because: string): Promise<boolean> {
+  const heard = to === "enrolled" || to === "active";
+  const rows = await db
+    .update(hosts)
+    .set({
+      status: to,
+      statusBecause: because,
+      version: sql`${hosts.version} + 1`,
+      ...(heard ? { enrolledAt: sql`coalesce(${hosts.enrolledAt}, now())` } : {}),
+      ...(to === "decommissioned" ? { decommissionedAt: sql`now()` } : {}),
+    })
+    // The tombstone never moves, whatever the caller believed.
+    .where(and(eq(hosts.id, id), eq(hosts.status, from), ne(hosts.status, "decommissioned")))
+    .returning({ id: hosts.id });
+  return rows.length > 0;
+}
+
+export async function updateHost(db: Db, id: HostId, patch: Parameters<Tx["updateHost"]>[1]): Promise<void> {
+  await db.update(hosts).set({ ...patch, version: sql`${hosts.version} + 1` }).where(eq(hosts.id, id));
+}
+
+export async function recordProbe(db: Db, id: HostId, ok: boolean, error: string | undefined): Promise<void> {
+  await db
+    .update(hosts)
+    .set({ lastProbeAt: sql`now()`, lastProbeOk: ok, lastProbeError: ok ? null : (error ?? null), version: sql`${hosts.version} + 1` })
+    .where(eq(hosts.id, id));
+}
+
+export async function decommissionHost(db: Db, id: HostId): Promise<boolean> {
+  const rows = await db
+    .update(hosts)
+    .set({
+      status: "decommissioned",
+      statusBecause: "decommissioned by an operator",
+      schedulable: false,
+      decommissionedAt: sql`now()`,
+      // The next epoch belongs to nobody: a beat of the closed session is stale.
+      sessionEpoch: sql`${hosts.sessionEpoch} + 1`,
+      sessionBootId: null,
+      version: sql`${hosts.version} + 1`,
+    })
+    .where(and(eq(hosts.id, id), ne(hosts.status, "decommissioned")))
+    .returning({ id: hosts.id });
+  if (rows.length === 0) return false;
+  await revokeCerts(db, id);
+  await burnTokens(db, id);
+  await closeSessions(db, id);
+  return true;
+}
+
+export async function openSession(db: Db, id: HostId, registration: Parameters<Tx["openSession"]>[1]): Promise<{ sessionEpoch: number } | undefined> {
+  const { bootId, hostBootId, agentVersion, agentUrl } = registration;
+  const row = await first(
+    db
+      .update(hosts)
+      .set({ sessionEpoch: sql`${hosts.sessionEpoch} + 1`, sessionBootId: bootId, agentVersion, agentUrl: agentUrl ?? null, version: sql`${hosts.version} + 1` })
+      .where(and(eq(hosts.id, id), ne(hosts.status, "decommissioned")))
+      .returning({ sessionEpoch: hosts.sessionEpoch }),
+  );
+  if (row === undefined) return undefined;
+  await closeSessions(db, id);
+  await db.insert(hostSessions).values({ hostId: id, sessionEpoch: row.sessionEpoch, bootId, hostBootId, agentVersion, agentUrl: agentUrl ?? null });
+  return row;
+}
+
+async function closeSessions(db: Db, id: HostId): Promise<void> {
+  await db.update(hostSessions).set({ closedAt: sql`now()` }).where(and(eq(hostSessions.hostId, id), isNull(hostSessions.closedAt)));
+}
+
+/** By id, or by the name of a host that is not decommissioned. A name may look like an id: the id goes first. */
+function isNamed(idOrName: string): SQL | undefined {
+  const byName = and(eq(hosts.name, idOrName), ne(hosts.status, "decommissioned"));
+  return isUuid(idOrName) ? or(eq(hosts.id, idOrName as HostId), byName) : byName;
+}
+
+const idFirst = (idOrName: string): SQL => sql`(${hosts.id}::text = ${idOrName}) DESC`;
+
+export const selectViews = (db: Db) =>
+  db
+    .select({ host: hosts, liveness: hostLiveness, report: hostReports })
+    .from(hosts)
+    .leftJoin(hostLiveness, eq(hostLiveness.hostId, hosts.id))
+    .leftJoin(hostReports, eq(hostReports.hostId, hosts.id));
+
+type HostRow = typeof hosts.$inferSelect;
+type LivenessRow = typeof hostLiveness.$inferSelect;
+type ReportRow = typeof hostReports.$inferSelect;
+
+export const viewOf = (row: { host: HostRow; liveness: LivenessRow | null; report: ReportRow | null }): HostView => ({
+  host: hostOf(row.host),
+  liveness: row.liveness === null ? undefined : livenessOf(row.liveness),
+  report: row.report === null ? undefined : reportOf(row.report),
+});
+
+export const hostOf = (row: HostRow): HostRecord => ({
+  id: row.id,
+  name: row.name,
+  status: row.status,
+  statusBecause: known(row.statusBecause),
+  schedulable: row.schedulable,
+  labels: row.labels,
+  notes: known(row.notes),
+  address: known(row.address),
+  agentPort: row.agentPort,
+  agentUrl: known(row.agentUrl),
+  allowedCidr: known(row.allowedCidr),
+  agentVersion: known(row.agentVersion),
+  sessionEpoch: row.sessionEpoch,
+  sessionBootId: known(row.sessionBootId),
+  lastProbe: row.lastProbeAt === null ? undefined : { at: row.lastProbeAt, ok: row.lastProbeOk === true, error: known(row.lastProbeError) },
+  createdAt: row.createdAt,
+  enrolledAt: known(row.enrolledAt),
+  decommissionedAt: known(row.decommissionedAt),
+  version: row.version,
+});
+
+const livenessOf = (row: LivenessRow): HostLiveness => ({
+  hostId: row.hostId,
+  lastHeartbeatAt: row.lastHeartbeatAt,
+  bootId: known(row.bootId),
+  seq: row.seq,
+  opSeq: known(row.opSeq),
+  phase: known(row.phase),
+});
+
+const reportOf = (row: ReportRow): HostReport => ({
+  hostId: row.hostId,
+  bootId: row.bootId,
+  opSeq: row.opSeq,
+  receivedAt: row.receivedAt,
+  sinceSeq: row.sinceSeq,
+  jobIds: known(row.jobIds),
+  jobsTruncated: row.jobsTruncated,
+  resources: known(row.resources),
+  capabilities: row.capabilities,
+  observedError: known(row.observedError),
+  cert: row.certSha256 === null || row.certNotAfter === null ? undefined : { sha256: row.certSha256, notAfter: row.certNotAfter },
+});

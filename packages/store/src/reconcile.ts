@@ -1,0 +1,63 @@
+/** Placements that are not as desired and due for a look, each with the last thing that was tried. */
+import type { Instant, PlacementId, ReconcileCase } from "@skep/core";
+import { and, asc, eq, gt, isNull, notExists, or, sql } from "drizzle-orm";
+import type { Db } from "./db.ts";
+import { readNow } from "./clock.ts";
+import { deploymentOf } from "./deployments.ts";
+import { isOpen, lifecycleOf } from "./lifecycle-row.ts";
+import { isSilentlyAbsent, observedOf, placementOf } from "./placements.ts";
+import { deployments, hostLiveness, hosts, lifecycle, observed, placements } from "./schema/index.ts";
+
+/** `db` is a repeatable-read transaction. Placements of which nothing is known yet are left alone. */
+export async function reconcileCases(db: Db, limit: number, after: string | undefined): Promise<{ now: Instant; cases: readonly ReconcileCase[] }> {
+  const now = await readNow(db);
+  const openRow = db.select({ one: sql`1` }).from(lifecycle).where(and(eq(lifecycle.placementId, placements.id), isOpen()));
+  const lastRow = db.select().from(lifecycle).where(eq(lifecycle.placementId, placements.id)).orderBy(sql`${lifecycle.id} DESC`).limit(1).as("last_row");
+  const rows = await db
+    .select({ placement: placements, deployment: deployments, hostStatus: hosts.status, observed, hostObservedAt: hostLiveness.observedAt, lastId: lastRow.id })
+    .from(placements)
+    .innerJoin(deployments, eq(deployments.id, placements.deploymentId))
+    .innerJoin(hosts, eq(hosts.id, placements.hostId))
+    .leftJoin(observed, eq(observed.placementId, placements.id))
+    .leftJoin(hostLiveness, eq(hostLiveness.hostId, placements.hostId))
+    .leftJoinLateral(lastRow, sql`true`)
+    .where(
+      and(
+        isNull(placements.removedAt),
+        isNull(deployments.deletedAt),
+        or(isNull(placements.reconcileNotBefore), sql`${placements.reconcileNotBefore} <= now()`),
+        notExists(openRow),
+        differs,
+        after === undefined ? undefined : gt(placements.id, after as PlacementId),
+      ),
+    )
+    .orderBy(asc(placements.id))
+    .limit(limit);
+  const lastRows = await findRows(db, rows.flatMap((row) => row.lastId ?? []));
+  return {
+    now,
+    cases: rows.map((row) => ({
+      placement: placementOf(row.placement, row.deployment.name),
+      deployment: deploymentOf(row.deployment),
+      hostStatus: row.hostStatus,
+      observed: observedOf(row.placement, row.observed, row.hostObservedAt),
+      lastRow: row.lastId === null ? undefined : lastRows.get(row.lastId),
+    })),
+  };
+}
+
+/**
+ * An older generation or epoch that runs is not what is desired. A placement that should be gone and is still in the
+ * books is a case whatever is seen there: its teardown was never recorded as done.
+ */
+const isOld = sql`(${observed.generation}, ${observed.epoch}) IS DISTINCT FROM (${placements.generation}, ${placements.epoch})`;
+const differs = sql`CASE
+  WHEN ${observed.placementId} IS NULL THEN ${isSilentlyAbsent()}
+  WHEN ${placements.desired} = 'absent' THEN true
+  ELSE ${observed.state} <> ${placements.desired} OR ${isOld} END`;
+
+async function findRows(db: Db, ids: readonly (typeof lifecycle.$inferSelect)["id"][]) {
+  if (ids.length === 0) return new Map<string, ReturnType<typeof lifecycleOf>>();
+  const rows = await db.select().from(lifecycle).where(sql`${lifecycle.id} = ANY(${sql.param([...ids])}::uuid[])`);
+  return new Map(rows.map((row) => [row.id as string, lifecycleOf(row)]));
+}
