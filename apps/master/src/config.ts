@@ -1,0 +1,146 @@
+/**
+ * The master's settings, parsed once from flags and environment (a flag wins). All faults are named at once, by the
+ * name under which they were given. The database URL holds a password and is therefore no flag: `ps` shows those.
+ */
+import { readFileSync } from "node:fs";
+import { homedir, hostname } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, SkepError, type FieldError } from "@skep/core";
+import { checkTrustDomain } from "@skep/pki";
+import { LOG_LEVELS } from "@skep/runtime";
+import { isIP } from "node:net";
+import { z } from "zod";
+import { parseFailpoint, type FailpointSetting } from "./failpoint.ts";
+
+export interface MasterConfig {
+  readonly stateDir: string;
+  readonly databaseUrl: string;
+  readonly apiListen: string;
+  readonly apiPort: number;
+  readonly apiTls: { readonly cert: string; readonly key: string } | undefined;
+  readonly swarmListen: string;
+  readonly swarmPort: number;
+  readonly enrolPort: number;
+  /** Names and addresses under which agents and operators reach this master. */
+  readonly advertise: readonly string[];
+  readonly heartbeatIntervalMs: number;
+  readonly trustDomain: string;
+  readonly allowLoopbackAgents: boolean;
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly failpoint: FailpointSetting | undefined;
+  /** Started by a supervisor that holds our stdin. */
+  readonly supervised: boolean;
+  readonly json: boolean;
+}
+
+export const USAGE = `skep-master: the control plane
+
+  --state-dir DIR             CA and bootstrap token        SKEP_STATE_DIR      (default ~/.skep/master)
+                              PostgreSQL, 15 or newer       DATABASE_URL        (required)
+  --api-listen, --api-port    operator API                  SKEP_API_LISTEN     (127.0.0.1) SKEP_API_PORT (8080)
+  --api-tls-cert, -key FILE   needed off loopback           SKEP_API_TLS_CERT   SKEP_API_TLS_KEY
+  --swarm-listen, --swarm-port  agent channel               SKEP_SWARM_LISTEN   (0.0.0.0)   SKEP_SWARM_PORT (8443)
+  --enrol-port                enrolment door                SKEP_ENROL_PORT     (8442)
+  --advertise LIST            how hosts reach this master   SKEP_ADVERTISE      (this host's name)
+  --heartbeat-interval-ms N   ${MIN_HEARTBEAT_INTERVAL_MS} to ${MAX_HEARTBEAT_INTERVAL_MS}                 SKEP_HEARTBEAT_INTERVAL_MS (${DEFAULT_HEARTBEAT_INTERVAL_MS})
+  --trust-domain NAME         of the SPIFFE ids             SKEP_TRUST_DOMAIN   (skep.local)
+  --allow-loopback-agents     agents on this machine        SKEP_ALLOW_LOOPBACK_AGENTS
+  --log-level LEVEL           ${LOG_LEVELS.join(", ")}   SKEP_LOG_LEVEL (info)
+  --json                      one JSON line on stdout once ready; logs always go to stderr
+`;
+
+const FLAGS = {
+  "state-dir": { type: "string" }, "api-listen": { type: "string" }, "api-port": { type: "string" }, "api-tls-cert": { type: "string" }, "api-tls-key": { type: "string" },
+  "swarm-listen": { type: "string" }, "swarm-port": { type: "string" }, "enrol-port": { type: "string" }, advertise: { type: "string" },
+  "heartbeat-interval-ms": { type: "string" }, "trust-domain": { type: "string" }, "allow-loopback-agents": { type: "boolean" }, "log-level": { type: "string" },
+  failpoint: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean" },
+} as const;
+
+const HOST = /^(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$/;
+const isHost = (text: string): boolean => isIP(text) !== 0 || HOST.test(text);
+const port = z.string().regex(/^\d{1,5}$/, "must be a port, 0 to 65535").transform(Number).refine((value) => value <= 65_535, "must be a port, 0 to 65535");
+const yes = z.enum(["true", "1", "false", "0", ""]).transform((value) => value === "true" || value === "1");
+const host = z.string().refine(isHost, "must be a host name or an IP address");
+const because = <T>(parse: (text: string) => T) => (text: string, context: z.RefinementCtx): T => {
+  try {
+    return parse(text);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: error instanceof SkepError ? error.detail : error instanceof Error ? `cannot be read (${(error as NodeJS.ErrnoException).code ?? error.message})` : "is not valid" });
+    return z.NEVER;
+  }
+};
+const interval = `must be a whole number from ${MIN_HEARTBEAT_INTERVAL_MS} to ${MAX_HEARTBEAT_INTERVAL_MS}`;
+
+const settings = z.object({
+  SKEP_STATE_DIR: z.string().min(1).default(join(homedir(), ".skep", "master")),
+  DATABASE_URL: z.string("is required: postgres://user:password@host:5432/database").refine((url) => /^postgres(ql)?:\/\//.test(url) && URL.canParse(url), "must be a postgres:// URL"),
+  SKEP_API_LISTEN: host.default("127.0.0.1"),
+  SKEP_API_PORT: port.default(8080),
+  SKEP_API_TLS_CERT: z.string().transform(because((path) => readFileSync(path, "utf8"))).optional(),
+  SKEP_API_TLS_KEY: z.string().transform(because((path) => readFileSync(path, "utf8"))).optional(),
+  SKEP_SWARM_LISTEN: host.default("0.0.0.0"),
+  SKEP_SWARM_PORT: port.default(8443),
+  SKEP_ENROL_PORT: port.default(8442),
+  SKEP_ADVERTISE: z.string().transform((text) => text.split(",").map((item) => item.trim()).filter((item) => item !== "")).pipe(z.array(host).min(1).max(16)).optional(),
+  SKEP_HEARTBEAT_INTERVAL_MS: z.string().regex(/^\d+$/, interval).transform(Number).refine((ms) => ms >= MIN_HEARTBEAT_INTERVAL_MS && ms <= MAX_HEARTBEAT_INTERVAL_MS, interval).default(DEFAULT_HEARTBEAT_INTERVAL_MS),
+  SKEP_TRUST_DOMAIN: z.string().transform(because(checkTrustDomain)).default("skep.local"),
+  SKEP_ALLOW_LOOPBACK_AGENTS: yes.default(false),
+  SKEP_LOG_LEVEL: z.enum(LOG_LEVELS as [(typeof LOG_LEVELS)[number], ...(typeof LOG_LEVELS)[number][]]).default("info"),
+  SKEP_FAILPOINT: z.string().transform(because(parseFailpoint)).optional(),
+  SKEP_ALLOW_FAILPOINTS: yes.default(false),
+  SKEP_SUPERVISED: yes.default(false),
+}).superRefine((all, context) => {
+  if ((all.SKEP_API_TLS_CERT === undefined) !== (all.SKEP_API_TLS_KEY === undefined)) context.addIssue({ code: "custom", path: ["SKEP_API_TLS_KEY"], message: "certificate and key come together or not at all" });
+  if (all.SKEP_FAILPOINT !== undefined && !all.SKEP_ALLOW_FAILPOINTS) context.addIssue({ code: "custom", path: ["SKEP_FAILPOINT"], message: "kills the process on purpose and needs SKEP_ALLOW_FAILPOINTS=1" });
+});
+
+/** "help" when usage was asked for. Throws SkepError `invalid_request` with every fault in `errors`. */
+export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = process.env): MasterConfig | "help" {
+  const flags = readFlags(argv);
+  if (flags["help"] === true) return "help";
+  const raw: Record<string, string> = {};
+  for (const key of Object.keys(settings.shape)) {
+    const given = flags[key.replace(/^SKEP_/, "").toLowerCase().replaceAll("_", "-")] ?? env[key];
+    // An empty variable is one that was not set: that is how compose files and unit files spell it.
+    if (given !== undefined && given !== "") raw[key] = String(given);
+  }
+  const parsed = settings.safeParse(raw);
+  if (!parsed.success) throw fault(parsed.error.issues.map((issue) => ({ pointer: String(issue.path[0] ?? ""), message: issue.message })));
+  const all = parsed.data;
+  return {
+    stateDir: resolve(all.SKEP_STATE_DIR),
+    databaseUrl: all.DATABASE_URL,
+    apiListen: all.SKEP_API_LISTEN,
+    apiPort: all.SKEP_API_PORT,
+    apiTls: all.SKEP_API_TLS_CERT !== undefined && all.SKEP_API_TLS_KEY !== undefined ? { cert: all.SKEP_API_TLS_CERT, key: all.SKEP_API_TLS_KEY } : undefined,
+    swarmListen: all.SKEP_SWARM_LISTEN,
+    swarmPort: all.SKEP_SWARM_PORT,
+    enrolPort: all.SKEP_ENROL_PORT,
+    advertise: all.SKEP_ADVERTISE ?? defaultAdvertise(all.SKEP_SWARM_LISTEN, all.SKEP_ALLOW_LOOPBACK_AGENTS),
+    heartbeatIntervalMs: all.SKEP_HEARTBEAT_INTERVAL_MS,
+    trustDomain: all.SKEP_TRUST_DOMAIN,
+    allowLoopbackAgents: all.SKEP_ALLOW_LOOPBACK_AGENTS,
+    logLevel: all.SKEP_LOG_LEVEL,
+    failpoint: all.SKEP_FAILPOINT,
+    supervised: all.SKEP_SUPERVISED,
+    json: flags["json"] === true,
+  };
+}
+
+/** Where a listener on one address is reached is that address; a listener on all is reached by the machine's name. */
+function defaultAdvertise(listen: string, allowLoopback: boolean): string[] {
+  if (listen !== "0.0.0.0" && listen !== "::") return [listen];
+  const name = hostname();
+  return [...(allowLoopback ? ["127.0.0.1"] : []), ...(isHost(name) ? [name] : [])];
+}
+
+function readFlags(argv: readonly string[]): Record<string, string | boolean | undefined> {
+  try {
+    return parseArgs({ args: [...argv], options: FLAGS, strict: true, allowPositionals: false }).values;
+  } catch (error) {
+    throw fault([{ pointer: "arguments", message: error instanceof Error ? error.message : "cannot be read" }]);
+  }
+}
+
+const fault = (errors: readonly FieldError[]): SkepError => new SkepError("invalid_request", errors.map(({ pointer, message }) => `${pointer}: ${message}`).join("; "), { errors });

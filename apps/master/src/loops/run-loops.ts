@@ -1,0 +1,71 @@
+/**
+ * What the master does again and again. Every round looks at the database anew; wake-ups only make a round come sooner,
+ * so each of them may be lost (style 6). Any number of masters may run these at the same time.
+ */
+import { DAY_MS, HOUR_MS, SkepError, type Clock, type Logger, type Rng, type Store, type Timings } from "@skep/core";
+import { loop, type Loop } from "@skep/runtime";
+import type { Control } from "../control/control.ts";
+import { POLL_MS, type PinCache } from "../identity/pin-cache.ts";
+
+export interface LoopDeps {
+  readonly control: Control;
+  readonly store: Store;
+  readonly pins: PinCache;
+  /** Renews the master's own certificate when due. */
+  readonly renewCredentials: () => void;
+  readonly timings: Timings;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Short enough to hide a lost wake-up, long enough to cost nothing at rest. */
+const DISPATCH_EVERY_MS = 1_000;
+const EVENTS_KEPT_MS = 30 * DAY_MS;
+/** The promise of the API: a key is remembered for a day. */
+const IDEMPOTENCY_KEPT_MS = DAY_MS;
+/** Spread, so that masters that started together do not sweep together. */
+const JITTER = 0.1;
+
+/** Starts all loops; resolves when every one of them has ended after the signal. */
+export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
+  const { control, timings, store } = deps;
+  const start = (name: string, everyMs: number, once: () => Promise<unknown>): Loop =>
+    loop({ name, everyMs, jitterShare: JITTER, clock: deps.clock, rng: deps.rng, logger: deps.logger, signal: deps.signal, once: quietly(name, once, deps.logger) });
+
+  const dispatch = start("dispatch", Math.min(DISPATCH_EVERY_MS, timings.heartbeatIntervalMs / 4), () => control.dispatchOnce());
+  const sweep = start("sweep", timings.sweepIntervalMs, async () => {
+    // Who is silent is settled first: what the sweep may conclude of a row depends on its host.
+    await control.livenessOnce();
+    await control.sweepOnce();
+  });
+  const reconcile = start("reconcile", timings.heartbeatIntervalMs, () => control.reconcileOnce());
+  const pins = start("pins", POLL_MS, () => deps.pins.poll());
+  const retention = start("retention", HOUR_MS, () => store.retain({ eventsMs: EVENTS_KEPT_MS, idempotencyMs: IDEMPOTENCY_KEPT_MS }));
+  const credentials = start("credentials", HOUR_MS, async () => deps.renewCredentials());
+
+  control.onWorkDue(() => dispatch.wake());
+  const unsubscribe = store.onSignal((topic) => {
+    if (topic === "lifecycle") dispatch.wake();
+    else if (topic === "pins") pins.wake();
+  });
+  const all = [dispatch, sweep, reconcile, pins, retention, credentials];
+  return { stopped: Promise.all(all.map((one) => one.stopped)).then(() => unsubscribe()) };
+}
+
+/** A database that is away is one line when it goes and one when it is back, not one a round. */
+function quietly(name: string, once: () => Promise<unknown>, logger: Logger): () => Promise<void> {
+  let away = false;
+  return async () => {
+    try {
+      await once();
+      if (away) logger.info({ loop: name }, "the loop works again");
+      away = false;
+    } catch (error) {
+      if (!(error instanceof SkepError) || !error.retryable || error.code === "internal") throw error;
+      if (!away) logger.warn({ loop: name, code: error.code, detail: error.detail }, "a loop waits for the database");
+      away = true;
+    }
+  };
+}

@@ -1,0 +1,4 @@
+/** This package's version, as its package.json has it; beside src/ and dist/ alike. */
+import { readFileSync } from "node:fs";
+
+export const VERSION = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version;
