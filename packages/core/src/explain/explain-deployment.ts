@@ -33,9 +33,9 @@ export function explainDeployment({ deployment, placements, rows, now }: Deploym
     reasons.push(...explained.reasons.map((reason) => ({ ...reason, message: `${view.hostName}: ${reason.message}` })));
   }
   if (off.length > MAX_EXPLAINED) {
-    reasons.push({ code: "more", message: `${off.length - MAX_EXPLAINED} more placements are not as desired.`, next: `List them: skep status ${name}.` });
+    reasons.push({ code: "more", message: `${off.length - MAX_EXPLAINED} more placements are not as desired.`, next: `List them: GET /v1/placements?deployment=${name}.` });
   }
-  if (placements.length === 0) reasons.push({ code: "no_placements", message: "It has no placements.", next: `Deploy it with hosts or replicas: skep deploy ${name} --replace.` });
+  if (placements.length === 0) reasons.push({ code: "no_placements", message: "It has no placements.", next: `Deploy it again with hosts or replicas: skep deploy -f FILE --replace.` });
   if (reasons.length === 0) reasons.push({ code: "as_desired", message: `All ${placements.length} placements are ${desired}, generation ${deployment.generation}.`, next: "Nothing.", since: deployment.updatedAt });
   const error = deployment.lastError === undefined ? "" : ` Last error: ${deployment.lastError}`;
   return { summary: `${name} is ${deployment.status}: ${placements.length - off.length} of ${placements.length} placements are settled and as desired (${desired}).${error}`, reasons };

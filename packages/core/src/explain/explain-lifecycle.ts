@@ -21,7 +21,7 @@ export interface LifecycleFacts {
 export function explainLifecycle({ row, hostName, hostStatus, now }: LifecycleFacts): ExplainedState {
   const what = `${row.operation} of ${row.deployment} on ${hostName}`;
   const age = seconds(Math.max(0, now - row.createdAt));
-  const wait = `skep lifecycle ${row.id} --watch`;
+  const wait = `skep lifecycle show ${row.id}`;
   const silent = hostStatus === "suspect" || hostStatus === "unreachable";
   const reasons: Reason[] = [];
   const because = row.because === undefined ? "" : ` (${row.because})`;
@@ -38,7 +38,7 @@ export function explainLifecycle({ row, hostName, hostStatus, now }: LifecycleFa
       reasons.push({ code: "running", message: `The agent is working on it${because}.`, next: `Wait (limit ${row.timeoutS} s), or stop it: skep lifecycle cancel ${row.id}.`, since: row.runningAt });
       break;
     case "lost":
-      reasons.push({ code: "outcome_unknown", message: `Its outcome is unknown${because}. It may have succeeded, failed, or still be running.`, next: `Bring host ${hostName} back and it will tell. If it never will: skep lifecycle resolve ${row.id} --host-lost.`, since: row.updatedAt });
+      reasons.push({ code: "outcome_unknown", message: `Its outcome is unknown${because}. It may have succeeded, failed, or still be running.`, next: `Bring host ${hostName} back and it will tell. If it never will: skep lifecycle resolve ${row.id}.`, since: row.updatedAt });
       break;
     case "succeeded":
       reasons.push({ code: "succeeded", message: `The agent did it${because}.`, next: `Nothing. What runs now is the host's report: skep explain placement ${row.placementId}.`, since: row.completedAt });

@@ -110,7 +110,7 @@ function presence({ host, liveness, listeningSince, now, timings }: HealthFacts,
   } else if (host.status === "unreachable") {
     reasons.push({ code: "unreachable", message: `No heartbeat for ${age}${probe === undefined ? "" : `, and asking it failed: ${probe.error ?? "no answer"}`}. What runs there is unknown.`, next: "Check the machine, its network and its agent. Nothing is deleted; it becomes active with its next heartbeat.", since });
   } else {
-    reasons.push({ code: "heartbeat_late", message: `The last heartbeat is ${age} old; one is expected every ${seconds(timings.heartbeatIntervalMs)}.`, next: `Wait, or ask it directly: skep host check ${host.name}. It gets no new placements until it beats.`, since });
+    reasons.push({ code: "heartbeat_late", message: `The last heartbeat is ${age} old; one is expected every ${seconds(timings.heartbeatIntervalMs)}.`, next: `Wait, or ask it directly: POST /v1/hosts/check. It gets no new placements until it beats.`, since });
   }
   return reasons;
 }
@@ -139,7 +139,7 @@ function conditions({ host, report, cert, placements, now }: HealthFacts): Reaso
     reasons.push({ code: "disk_low", message: `Only ${(100 * free / size).toFixed(1)} % of its disk is free.`, next: "Free space on the host: an agent that cannot write its journal refuses all work." });
   }
   if (placements.failed > 0) {
-    reasons.push({ code: "placements_failed", message: `${placements.failed} placement(s) on it are failed.`, next: `See which: skep status --host ${host.name}, then skep explain placement <id>.` });
+    reasons.push({ code: "placements_failed", message: `${placements.failed} placement(s) on it are failed.`, next: `See which: skep host show ${host.name}, then skep explain placement ID.` });
   }
   if (cert !== undefined && host.status !== "decommissioned") {
     const left = cert.notAfter - now;

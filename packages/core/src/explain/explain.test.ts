@@ -1,0 +1,75 @@
+import { expect, test } from "vitest";
+import { FAILURE_CODES, LIFECYCLE_STATUSES, isTerminal } from "../lifecycle/states.ts";
+import type { LifecycleRow } from "../lifecycle/row.ts";
+import type { PlacementView } from "../ports/store.ts";
+import type { DeploymentRecord } from "../ports/records.ts";
+import { instant } from "../time.ts";
+import { explainDeployment } from "./explain-deployment.ts";
+import { explainLifecycle } from "./explain-lifecycle.ts";
+import { explainPlacement } from "./explain-placement.ts";
+
+const T = instant(1_800_000_000_000);
+const row = (patch: Partial<LifecycleRow> = {}): LifecycleRow =>
+  ({
+    id: "j1", placementId: "p1", deploymentId: "d1", deployment: "web", hostId: "h1", operation: "deploy", status: "pending", phase: "queued", generation: 2,
+    epoch: 1, timeoutS: 600, dispatchDeadline: T, dispatchAttempts: 0, nextDispatchAt: T, because: "asked", steps: [], createdAt: T, updatedAt: T, version: 1, ...patch,
+  }) as unknown as LifecycleRow;
+const view = (patch: Partial<PlacementView> = {}, placement: Partial<PlacementView["placement"]> = {}): PlacementView =>
+  ({
+    placement: { id: "p1", deploymentId: "d1", deployment: "web", hostId: "h1", desired: "running", epoch: 1, generation: 2, appliedGeneration: 2, reconcileAttempts: 0, createdAt: T, version: 1, ...placement },
+    hostName: "web-01", hostStatus: "active",
+    observed: { placementId: "p1", hostId: "h1", state: "running", generation: 2, epoch: 1, specHash: "x", components: [], observedAt: T },
+    openRow: undefined, ...patch,
+  }) as unknown as PlacementView;
+const place = (patch: Partial<PlacementView> = {}, placement: Partial<PlacementView["placement"]> = {}, lastRow?: LifecycleRow) =>
+  explainPlacement({ view: view(patch, placement), lastRow, reconcile: "auto", now: T });
+
+test("every status of a row has a reason and a next step", () => {
+  for (const status of LIFECYCLE_STATUSES) {
+    const explained = explainLifecycle({ row: row({ status, ...(isTerminal(status) ? { completedAt: T } : {}), ...(status === "failed" ? { failureCode: "agent_error" } : {}) }), hostName: "web-01", hostStatus: "active", now: T });
+    expect(explained.summary).toContain(status);
+    expect(explained.reasons.length).toBeGreaterThan(0);
+    for (const reason of explained.reasons) expect(reason.next).not.toBe("");
+  }
+});
+
+test("every failure code is told apart by its own words", () => {
+  const texts = FAILURE_CODES.map((failureCode) => explainLifecycle({ row: row({ status: "failed", failureCode, completedAt: T }), hostName: "h", hostStatus: "active", now: T }).reasons[0]!);
+  expect(new Set(texts.map((reason) => reason.message)).size).toBe(FAILURE_CODES.length);
+  expect(texts.map((reason) => reason.code)).toEqual([...FAILURE_CODES]);
+});
+
+test("a lost row is never called failed", () => {
+  const { summary, reasons } = explainLifecycle({ row: row({ status: "lost" }), hostName: "web-01", hostStatus: "unreachable", now: T });
+  expect(summary).toContain("lost");
+  expect(reasons.map((reason) => reason.code)).toEqual(["outcome_unknown", "host_unreachable"]);
+  expect(reasons[0]!.message).toMatch(/may have succeeded, failed, or still be running/);
+});
+
+test("a row that was sent is not promised to be unstarted; one that was not sent is", () => {
+  expect(explainLifecycle({ row: row({ sentAt: T, phase: "sent" }), hostName: "h", hostStatus: "active", now: T }).reasons[0]!.message).toMatch(/may already have started/);
+  expect(explainLifecycle({ row: row(), hostName: "h", hostStatus: "active", now: T }).reasons[0]!.code).toBe("not_sent");
+});
+
+test("a placement as desired says so, and one that is not never does", () => {
+  expect(place().reasons.map((reason) => reason.code)).toEqual(["as_desired"]);
+  expect(place({ hostStatus: "unreachable" }).reasons.map((reason) => reason.code)).not.toContain("as_desired");
+  expect(place({ observed: undefined }).reasons.map((reason) => reason.code)).toContain("not_observed");
+  expect(place({}, { generation: 3 }).reasons.map((reason) => reason.code)).toContain("generation_drift");
+});
+
+test("a placement that is not as desired names the failed row, the component and what the reconciler does about it", () => {
+  const failed = { observed: { ...view().observed!, state: "failed" as const, components: [{ name: "app", state: "failed" as const, restarts: 3, error: "exit 1" }] } };
+  const last = row({ status: "failed", failureCode: "agent_error", completedAt: T, error: "boom" });
+  expect(place(failed, { reconcileAttempts: 6 }, last).reasons.map((reason) => reason.code)).toEqual(["agent_error", "component_failed", "crash_loop"]);
+  expect(place(failed, { reconcileAttempts: 1, reconcileNotBefore: instant(T + 5_000) }, undefined).reasons.map((reason) => reason.code)).toContain("retry_scheduled");
+});
+
+test("a deployment explains the placements that are not as desired, and counts the rest", () => {
+  const deployment = { id: "d1", name: "web", generation: 2, desired: "running", reconcile: "auto", placement: {}, status: "degraded", createdAt: T, updatedAt: T, version: 1 } as unknown as DeploymentRecord;
+  const bad = Array.from({ length: 12 }, (_, index) => view({ hostName: `h${index}`, hostStatus: "unreachable" }));
+  const explained = explainDeployment({ deployment, placements: [view(), ...bad], rows: [], now: T });
+  expect(explained.summary).toContain("1 of 13");
+  expect(explained.reasons.at(-1)!.code).toBe("more");
+  expect(explainDeployment({ deployment, placements: [view()], rows: [], now: T }).reasons.map((reason) => reason.code)).toEqual(["as_desired"]);
+});
