@@ -1,0 +1,88 @@
+/** The process of `skep up`: reads what is asked, holds the lock, starts the stack, minds signals. */
+import { mkdirSync } from "node:fs";
+import { SkepError } from "@skep/core";
+import { closeOnParentExit, createLogger, lockStateDir, onShutdownSignals, systemClock } from "@skep/runtime";
+import { parseConfig, USAGE } from "./config.ts";
+import type { UpConfig } from "./config.ts";
+import { createStack } from "./create-stack.ts";
+import { openLogFile, rotateLog } from "./files.ts";
+import { layoutOf, PROGRAMS } from "./layout.ts";
+import { announce } from "./report.ts";
+import { writeContexts } from "./cli-context.ts";
+
+const EXIT_FAILED = 1;
+/** Usage, configuration, or a state directory that somebody else works in. */
+const EXIT_REFUSED = 2;
+
+export async function main(argv: readonly string[]): Promise<void> {
+  let config: UpConfig | "help";
+  try {
+    config = parseConfig(argv);
+  } catch (error) {
+    return refuse(error);
+  }
+  if (config === "help") return void process.stdout.write(USAGE);
+  await run(config);
+}
+
+async function run(config: UpConfig): Promise<void> {
+  const layout = layoutOf(config.stateDir);
+  let lock;
+  try {
+    lock = lockStateDir(layout.dir);
+  } catch (error) {
+    return refuse(error);
+  }
+  mkdirSync(layout.logs, { recursive: true, mode: 0o700 });
+  rotateLog(layout.log("up"));
+  const logger = createLogger({ name: "skep-up", level: config.logLevel, destination: openLogFile(layout.log("up")) });
+  // With --json stdout carries one line for a program; a person reads stderr.
+  const say = (line: string): void => void (config.json ? process.stderr : process.stdout).write(`${line}\n`);
+  const stack = createStack({ config, layout, programs: PROGRAMS, clock: systemClock(), logger, say });
+
+  let leaving = false;
+  const leave = async (why: string, exitCode: number): Promise<void> => {
+    if (leaving) return;
+    leaving = true;
+    logger.info({ why }, "stopping");
+    try {
+      await stack.stop();
+      lock.release();
+      process.exit(exitCode);
+    } catch (err) {
+      logger.error({ err }, "the stop failed");
+      process.stderr.write(`skep up: the stop failed, see ${layout.log("up")}\n`);
+      process.exit(EXIT_FAILED);
+    }
+  };
+  // A second Ctrl-C, or anything else that ends us at once, must leave nothing running.
+  process.on("exit", () => stack.killNow());
+  onShutdownSignals((signal) => {
+    say("stopping agents, workloads, master and database …");
+    void leave(signal, 0);
+  });
+  if (config.supervised) closeOnParentExit(() => void leave("the program that started us is gone", 0));
+
+  try {
+    const started = await stack.start();
+    const context = await writeContexts(layout, config.contextFile, started.facts);
+    announce(say, { layout, config, started, context });
+    if (config.json) process.stdout.write(`${JSON.stringify(started.facts)}\n`);
+  } catch (error) {
+    if (leaving) return;
+    logger.error({ err: error }, "the start failed");
+    tell(error);
+    process.stderr.write(`  logs: ${layout.logs}\n`);
+    await leave("the start failed", error instanceof SkepError ? EXIT_REFUSED : EXIT_FAILED);
+  }
+}
+
+const tell = (error: unknown): void => {
+  const what = error instanceof SkepError ? `[${error.code}] ${error.detail}` : error instanceof Error ? error.message : String(error);
+  process.stderr.write(`skep up: ${what}\n`);
+};
+
+function refuse(error: unknown): void {
+  tell(error);
+  process.exitCode = error instanceof SkepError ? EXIT_REFUSED : EXIT_FAILED;
+}
