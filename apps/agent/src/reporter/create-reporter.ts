@@ -60,6 +60,8 @@ const JITTER_SHARE = 0.1;
 const MIN_BUDGET_BYTES = 16_384;
 /** While refused (403, 404), at most. Shorter hammers a master that said no; longer leaves a re-enrolled host dark. */
 const MAX_STRETCH_MS = 300_000;
+/** Before the first registration; doubles up to the default interval. */
+const FIRST_RETRY_MS = 250;
 const LOG_EVERY = 10;
 /** Shorter: a busy host seems blind; longer: a hung driver delays beats towards `suspect`. */
 const MIN_LOOK_MS = 500;
@@ -73,6 +75,9 @@ export function createReporter(deps: ReporterDeps): Reporter {
   let intervalMs = DEFAULT_HEARTBEAT_INTERVAL_MS;
   let budgetBytes = HEARTBEAT_BUDGET_BYTES;
   let refusals = 0;
+  /** Whether any master has ever registered this process, and how often that was tried. */
+  let heard = false;
+  let tries = 0;
   let quietUntilMs = 0;
   let lastPostMs = Number.NEGATIVE_INFINITY;
   let nap: AbortController | undefined;
@@ -105,10 +110,16 @@ export function createReporter(deps: ReporterDeps): Reporter {
       wakeAtMs = Number.POSITIVE_INFINITY;
       const startMs = clock.mono();
       await round();
-      const everyMs = refusals === 0 ? intervalMs : Math.min(MAX_STRETCH_MS, intervalMs * 2 ** Math.min(refusals, 16));
-      if (onTime || intervalMs !== before) dueMs = startMs + jitter(Math.max(everyMs, intervalMs), JITTER_SHARE, rng);
+      if (!heard) tries += 1;
+      if (onTime || intervalMs !== before) dueMs = startMs + jitter(everyMs(), JITTER_SHARE, rng);
       await waitUntil(() => Math.min(dueMs, refusals === 0 ? wakeAtMs : dueMs));
     }
+  }
+
+  function everyMs(): number {
+    // Nobody has told us an interval yet: soon again, because a master that is just starting must not wait half a minute for its hosts.
+    if (!heard) return Math.min(refusals === 0 ? DEFAULT_HEARTBEAT_INTERVAL_MS : MAX_STRETCH_MS, FIRST_RETRY_MS * 2 ** Math.min(tries, 16));
+    return refusals === 0 ? intervalMs : Math.min(MAX_STRETCH_MS, intervalMs * 2 ** Math.min(refusals, 16));
   }
 
   async function waitUntil(atMs: () => number): Promise<void> {
@@ -166,6 +177,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
     executor.setSession(reply.data.session_epoch);
     session = reply.data.session_epoch;
     sessionHost = link.hostId;
+    heard = true;
     takeInterval(reply.data.interval_ms);
     logger.info({ session, intervalMs }, "registered with the master");
     return true;
@@ -271,6 +283,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
     registered: () => session !== undefined,
     identityChanged: () => {
       refusals = 0;
+      tries = 0;
       wake();
     },
     intervalMs: () => intervalMs,

@@ -1,0 +1,56 @@
+/** A whole agent in this process: real TLS, a real journal file, a scripted driver. */
+import { join } from "node:path";
+import { PRODUCTION_POLICY } from "@skep/core";
+import { clientTls, saveIdentity } from "@skep/pki";
+import { createLogger, systemClock, systemRng } from "@skep/runtime";
+import { tempDir } from "@skep/testkit";
+import { Agent as HttpAgent, type buildConnector } from "undici";
+import { createAgent, type Agent } from "../../src/create-agent.ts";
+import { createFileJournal } from "../../src/journal/file-journal.ts";
+import { TRUST_DOMAIN, FakeMaster, HOST_ID, hostLeaf, identityOf, type Leaf } from "./fake-master.ts";
+import { ScriptedDriver } from "./scripted-driver.ts";
+
+export interface AgentRig {
+  readonly agent: Agent;
+  readonly driver: ScriptedDriver;
+  readonly dir: string;
+  /** Log lines of level warn and above. */
+  readonly log: { level: number; msg: string }[];
+}
+
+const cleanups: (() => Promise<unknown>)[] = [];
+export const cleanup = async (): Promise<void> => {
+  for (const one of cleanups.splice(0).reverse()) await one();
+};
+
+export async function startMaster(options: ConstructorParameters<typeof FakeMaster>[0] = {}): Promise<FakeMaster> {
+  const master = await new FakeMaster(options).start();
+  cleanups.push(() => master.stop());
+  return master;
+}
+
+export async function startAgent(master: FakeMaster, options: { dir?: string; leaf?: Leaf; urls?: string[]; enrolled?: boolean; driver?: ScriptedDriver } = {}): Promise<AgentRig> {
+  const { dir = tempDir("agent"), driver = new ScriptedDriver() } = options;
+  const agentDir = join(dir, "identity");
+  if (options.enrolled !== false) await saveIdentity(agentDir, identityOf(master.authority, options.leaf ?? hostLeaf(master.authority), options.urls ?? [master.url]));
+  const log: AgentRig["log"] = [];
+  const logger = createLogger({ level: "warn", name: "agent", destination: { write: (line: string) => void log.push(JSON.parse(line) as { level: number; msg: string }) } });
+  const journal = createFileJournal({ path: join(dir, "journal"), logger });
+  const agent = createAgent({
+    agentDir, journal, drivers: [driver], clock: systemClock(), rng: systemRng(), logger, policy: PRODUCTION_POLICY, hostBootId: "host-boot",
+    listen: { host: "127.0.0.1", port: 0 }, localPort: 0, agentUrl: undefined,
+  });
+  cleanups.push(async () => {
+    await agent.stop({ workloads: false });
+    await journal.close();
+  });
+  await agent.start();
+  return { agent, driver, dir, log };
+}
+
+/** A client as a master has one. */
+export function masterClient(leaf: Leaf): HttpAgent {
+  const client = new HttpAgent({ connect: { ...clientTls({ trustDomain: TRUST_DOMAIN, ...leaf, expect: { role: "host", hostId: HOST_ID } }), timeout: 5_000 } as buildConnector.BuildOptions });
+  cleanups.push(() => client.destroy());
+  return client;
+}
