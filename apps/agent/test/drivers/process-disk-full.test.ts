@@ -1,6 +1,6 @@
 /** A full disk under the state directory (faults F35): nothing is started unrecorded, nothing running is ended. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually, tempDir } from "@skep/testkit";
 import { afterAll, describe, expect, test } from "vitest";
@@ -47,11 +47,15 @@ describe.skipIf(!mounted)("a full disk", () => {
     const stateDir = join(mountPoint, "b");
     const { driver } = createWorld({ stateDir });
     const labels = labelsFor();
-    await startAndWait(driver, labels, specFor(node("setInterval(() => console.log('y'.repeat(999)), 20)"), { restart: { policy: "always" } }));
+    // Says on another disk that it has printed: more than the rest of a page, so some of it must get lost.
+    const printed = join(tempDir("elsewhere"), "printed");
+    const script = `setInterval(() => console.log("y".repeat(9999), require("node:fs").writeFileSync(${JSON.stringify(printed)}, String(process.pid))), 20)`;
+    await startAndWait(driver, labels, specFor(node(script), { restart: { policy: "always" } }));
     fill();
     const { pid } = await observed(driver, labels);
     process.kill(pid!, "SIGKILL");
-    await eventually(async () => { const seen = await observed(driver, labels); return seen.state === "running" && seen.restarts === 1; }, { what: "the restart on a full disk" });
+    const second = await eventually(async () => { const seen = await observed(driver, labels); return seen.state === "running" && seen.restarts === 1 && seen.pid; }, { what: "the restart on a full disk" });
+    await eventually(() => Number(readFileSync(printed, "utf8")) === second, { what: "output of the second one" });
     rmSync(filler);
     await eventually(async () => (await textOf(driver, labels)).includes("bytes of output were lost: ENOSPC"), { what: "the note of lost output" });
     await driver.stop(labels, 5_000);

@@ -1,18 +1,18 @@
 /** The open connections to runners, one per run. A change heard on any of them wakes whoever listens. */
 import type { Clock } from "@skep/core";
-import type { RunState } from "../../runner/run-state.ts";
 import type { ComponentDir } from "./component-dirs.ts";
 import { connectRunner } from "./runner-link.ts";
 import type { RunnerLink } from "./runner-link.ts";
 
 export interface Links {
-  to(dir: ComponentDir, state: RunState): Promise<RunnerLink>;
+  to(dir: ComponentDir, runId: string): Promise<RunnerLink>;
   /** Returns how to stop listening. */
   onChange(listener: (runId: string) => void): () => void;
   closeAll(): void;
 }
 
 export const socketNameOf = (runId: string): string => `run-${runId}.sock`;
+export const runIdOf = (socketName: string): string | undefined => /^run-([0-9a-f]+)\.sock$/.exec(socketName)?.[1];
 
 export function createLinks(clock: Clock, askTimeoutMs: number): Links {
   const open = new Map<string, Promise<RunnerLink>>();
@@ -21,7 +21,7 @@ export function createLinks(clock: Clock, askTimeoutMs: number): Links {
     for (const listener of [...listeners]) listener(runId);
   };
 
-  const to = (dir: ComponentDir, { runId }: RunState): Promise<RunnerLink> => {
+  const to = (dir: ComponentDir, runId: string): Promise<RunnerLink> => {
     const known = open.get(runId);
     if (known !== undefined) return known;
     const link = connectRunner(dir.path, socketNameOf(runId), askTimeoutMs, clock, () => wake(runId), () => {

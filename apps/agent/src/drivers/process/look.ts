@@ -2,11 +2,13 @@
  * What is really there of one component: the state file says what to look for, /proc and the runner's socket say
  * whether it is so. Every verb starts with a look, so nothing depends on what this process remembers.
  */
+import { readdir } from "node:fs/promises";
 import { hasEnded } from "../../runner/run-state.ts";
 import type { ProcessId, RunState } from "../../runner/run-state.ts";
 import { isAlive } from "../../runner/proc.ts";
 import { keyOf } from "../labels.ts";
 import type { ComponentDir } from "./component-dirs.ts";
+import { runIdOf } from "./links.ts";
 import { readState } from "./read-state.ts";
 import type { RunnerLink } from "./runner-link.ts";
 
@@ -30,7 +32,7 @@ export interface LookDeps {
   /** Every labelled process of the host by key. Called only when a runner is missing. */
   readonly scan: () => ReadonlyMap<string, readonly ProcessId[]>;
   /** Rejects when the runner does not answer in time. */
-  readonly linkTo: (dir: ComponentDir, state: RunState) => Promise<RunnerLink>;
+  readonly linkTo: (dir: ComponentDir, runId: string) => Promise<RunnerLink>;
   readonly askTimeoutMs: number;
 }
 
@@ -40,7 +42,7 @@ export async function lookAt(dir: ComponentDir, deps: LookDeps): Promise<Look> {
   for (let deadBefore = false; ; ) {
     const file = await readState(dir);
     if (file.kind === "absent") return { kind: "none" };
-    if (file.kind === "damaged") return { ...file, processes: deps.scan().get(keyOf(dir)) ?? [] };
+    if (file.kind === "damaged") return (await askAnyRunner(dir, deps)) ?? { ...file, processes: deps.scan().get(keyOf(dir)) ?? [] };
     const { state } = file;
     if (hasEnded(state)) return { kind: "ended", state };
     if (state.hostBootId !== deps.hostBootId) return { kind: "rebooted", state };
@@ -48,7 +50,7 @@ export async function lookAt(dir: ComponentDir, deps: LookDeps): Promise<Look> {
       if (asked === state.runId) return { kind: "hung", state, childAlive: state.child !== null && isAlive(state.child) };
       asked = state.runId;
       try {
-        const link = await deps.linkTo(dir, state);
+        const link = await deps.linkTo(dir, state.runId);
         return { kind: "supervised", state: await link.status(deps.askTimeoutMs), link };
       } catch {
         // Refused, silent or just gone: the newest file and /proc decide which.
@@ -60,6 +62,21 @@ export async function lookAt(dir: ComponentDir, deps: LookDeps): Promise<Look> {
       return processes.length > 0 ? { kind: "orphaned", state, processes } : { kind: "lost", state };
     }
   }
+}
+
+/** A runner still knows what a damaged file no longer says, and writes it anew at its next change. */
+async function askAnyRunner(dir: ComponentDir, deps: LookDeps): Promise<Look | undefined> {
+  for (const name of await readdir(dir.path)) {
+    const runId = runIdOf(name);
+    if (runId === undefined) continue;
+    try {
+      const link = await deps.linkTo(dir, runId);
+      return { kind: "supervised", state: await link.status(deps.askTimeoutMs), link };
+    } catch {
+      // a socket left behind by a runner that is gone
+    }
+  }
+  return undefined;
 }
 
 /** By recorded identity or by labels: a runner killed right after its spawn had no time to record anything. */

@@ -28,7 +28,7 @@ const LEAVE_PATIENCE_MS = 3_000;
 
 export async function startComponent(context: ProcessContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike): Promise<void> {
   const dir = context.dirs.of(labels.placementId, labels.component);
-  const look = await context.look(dir);
+  const look = await lookPastLaunch(context, dir);
   if (isSameRun(look, labels)) return;
   await clearTheWay(context, dir, look, labels);
   const ports = await context.ports.assign(labels, spec.ports);
@@ -48,6 +48,20 @@ export async function startComponent(context: ProcessContext, labels: WorkloadLa
   } catch (error) {
     if (!(error instanceof DriverError) || error.code !== "unknown_outcome") throw error;
     throw await cleanUp(context, dir, error.message);
+  }
+}
+
+/**
+ * A runner that an agent launched just before it died is either about to answer or about to leave with nothing
+ * started. Taking it for running would let the job succeed on nothing.
+ */
+async function lookPastLaunch(context: ProcessContext, dir: ComponentDir): Promise<Look> {
+  const startMs = context.clock.mono();
+  for (let pauseMs = 5; ; pauseMs = Math.min(pauseMs * 2, 100)) {
+    const look = await context.look(dir);
+    if (look.kind !== "hung" || look.state.starts > 0) return look;
+    if (context.clock.mono() - startMs >= context.launchTimeoutMs) signalProcess(look.state.runner, "SIGKILL");
+    await context.clock.sleep(pauseMs);
   }
 }
 

@@ -12,6 +12,7 @@ import { KILL_PATIENCE_MS, mayRun, stateOf } from "./context.ts";
 import type { ProcessContext } from "./context.ts";
 import { endProcesses, signal } from "./end-processes.ts";
 import { writeState } from "./launch-runner.ts";
+import { runIdOf } from "./links.ts";
 import type { Look } from "./look.ts";
 import { runnerGone } from "./start-component.ts";
 
@@ -63,7 +64,7 @@ export async function removeComponent(context: ProcessContext, labels: WorkloadL
   if (mayRun(look)) throw new DriverError("already_running", `${state === undefined ? dir.component : whose(state.labels)} is running; stop it before removing it`);
   if (state !== undefined) await runnerGone(context, state);
   for (const name of await filesOf(dir)) {
-    if (/^run-.*\.sock$/.test(name) || name === "runner.log") await rm(join(dir.path, name), { force: true });
+    if (runIdOf(name) !== undefined || name === "runner.log") await rm(join(dir.path, name), { force: true });
   }
   await rm(join(dir.path, STATE_FILE), { force: true });
   await context.ports.release(labels);
