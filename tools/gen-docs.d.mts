@@ -1,0 +1,3 @@
+export const PAGES: Readonly<Record<string, () => string>>;
+export function lifecyclePage(): string;
+export function errorsPage(): string;
