@@ -71,7 +71,10 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
 
   app.setValidatorCompiler(validatorCompiler as never);
   app.setSerializerCompiler(serializerCompiler);
-  app.setErrorHandler((error, request, reply) => sendProblem(reply, error, request.id, logger));
+  app.setErrorHandler((error, request, reply) => {
+    if (error instanceof SkepError && error.code === "unauthenticated") void reply.header("www-authenticate", 'Bearer realm="skep"');
+    return sendProblem(reply, error, request.id, logger);
+  });
   app.setNotFoundHandler((request, reply) => sendProblem(reply, new SkepError("route_not_found", `No route answers ${request.method} here.`), request.id, logger));
   useJsonBodies(app);
   refuseStrayRoutes(app);
