@@ -15,7 +15,7 @@ export interface AgentRig {
   readonly driver: ScriptedDriver;
   readonly dir: string;
   /** Log lines of level warn and above. */
-  readonly log: { level: number; msg: string }[];
+  readonly log: { level: string; msg: string }[];
 }
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -34,7 +34,7 @@ export async function startAgent(master: FakeMaster, options: { dir?: string; le
   const agentDir = join(dir, "identity");
   if (options.enrolled !== false) await saveIdentity(agentDir, identityOf(master.authority, options.leaf ?? hostLeaf(master.authority), options.urls ?? [master.url]));
   const log: AgentRig["log"] = [];
-  const logger = createLogger({ level: "warn", name: "agent", destination: { write: (line: string) => void log.push(JSON.parse(line) as { level: number; msg: string }) } });
+  const logger = createLogger({ level: "warn", name: "agent", destination: { write: (line: string) => void log.push(JSON.parse(line) as { level: string; msg: string }) } });
   const journal = createFileJournal({ path: join(dir, "journal"), logger });
   const agent = createAgent({
     agentDir, journal, drivers: [driver], clock: systemClock(), rng: systemRng(), logger, policy: PRODUCTION_POLICY, hostBootId: "host-boot",
