@@ -15,7 +15,13 @@ export interface Authenticator {
   admit(socket: Socket, purpose: "report" | "rotate"): HostId;
   /** The body names another host than the certificate does. Throws always. */
   refuseClaim(socket: Socket, hostId: HostId): never;
-  /** Ends the open connections of these hosts whose certificate is not good any more (faults F15). */
+  /** A request on this connection is being worked on, until `ended`. */
+  began(socket: Socket): void;
+  ended(socket: Socket): void;
+  /**
+   * Ends the open connections of these hosts whose certificate is not good any more (faults F15). One that waits for
+   * its answer ends after it: the answer may be the very certificate that replaces this one.
+   */
   dropRefused(hostIds: ReadonlySet<HostId>): void;
 }
 
@@ -37,6 +43,9 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
   const sockets = new Map<Fingerprint, { readonly facts: PeerFacts; readonly open: Set<Socket> }>();
   const seen = new WeakSet<Socket>();
   const denials = new Map<string, number>();
+  /** Requests under way; a client that pipelines has several. */
+  const busy = new WeakMap<Socket, number>();
+  const doomed = new WeakSet<Socket>();
 
   const remember = (socket: Socket, facts: PeerFacts): void => {
     if (seen.has(socket)) return;
@@ -80,11 +89,22 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     refuseClaim(socket, hostId) {
       throw deny(readPeer(socket as TLSSocket, deps.trustDomain), "cert_mismatch", `the body names another host than the certificate, which is host ${hostId}'s`);
     },
+    began: (socket) => void busy.set(socket, (busy.get(socket) ?? 0) + 1),
+    ended(socket) {
+      const left = (busy.get(socket) ?? 1) - 1;
+      busy.set(socket, left);
+      // Gently: what was answered must still reach the peer.
+      if (left === 0 && doomed.has(socket)) socket.end();
+    },
     dropRefused(hostIds) {
       for (const { facts, open } of [...sockets.values()]) {
         if (facts.identity?.role !== "host" || !hostIds.has(facts.identity.hostId)) continue;
         // A pending credential may still rotate; judged for that, only what may do nothing at all is cut.
-        if (judge(facts, "rotate").kind === "refuse") for (const socket of [...open]) socket.destroy();
+        if (judge(facts, "rotate").kind === "admit") continue;
+        for (const socket of [...open]) {
+          if ((busy.get(socket) ?? 0) > 0) doomed.add(socket);
+          else socket.destroy();
+        }
       }
     },
   };

@@ -102,12 +102,17 @@ export function createChannel(deps: ChannelDeps): Channel {
       url: route.path,
       // Before the body is read, and again before it counts: a slow body must not outlive a revocation.
       onRequest: (request, _reply, done) => {
+        authenticator.began(request.raw.socket);
         try {
           authenticator.admit(request.raw.socket, purpose);
           done();
         } catch (error) {
           done(error as Error);
         }
+      },
+      onResponse: (request, _reply, done) => {
+        authenticator.ended(request.raw.socket);
+        done();
       },
       handler: (request, reply) => handle(request, reply, authenticator.admit(request.raw.socket, purpose)),
     });

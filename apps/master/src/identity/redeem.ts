@@ -10,7 +10,7 @@ import type { CertReply } from "@skep/protocol";
 import { sha256Hex } from "@skep/runtime";
 import type { IdentityControl } from "../control/control.ts";
 import type { IdentityDeps } from "./deps.ts";
-import { issueActive, replyOf } from "./issue.ts";
+import { pinActive, replyOf, signFor } from "./issue.ts";
 
 /** Wrong secrets after which a token is burned: enough for a person's typing errors, nothing against 256 bits. */
 export const MAX_TOKEN_ATTEMPTS = 10;
@@ -29,7 +29,7 @@ export function createRedeem(deps: IdentityDeps): Pick<IdentityControl, "redeem"
   const wrongSecret = (token: EnrolmentToken): Promise<void> =>
     store.transaction(async (tx) => {
       const attempts = await tx.countTokenAttempt(token.id);
-      if (attempts < MAX_TOKEN_ATTEMPTS || token.burned) return;
+      if (attempts < MAX_TOKEN_ATTEMPTS || (await tx.findToken(token.id))?.burned !== false) return;
       await tx.burnTokens(token.hostId);
       await tx.appendAudit({ actor: "master", action: "token.burn", subject: `token:${token.id}`, outcome: "denied", detail: { attempts } });
       await tx.appendEvent({ kind: "host.token_burned", severity: "error", message: `somebody tried ${attempts} wrong secrets on an enrolment token; it is burned`, hostId: token.hostId, data: { token_id: token.id } });
@@ -38,8 +38,9 @@ export function createRedeem(deps: IdentityDeps): Pick<IdentityControl, "redeem"
   /** The right secret, but the token has been used by another key: two parties hold this bundle (faults F41, F44). */
   const replayed = (token: EnrolmentToken): Promise<void> =>
     store.transaction(async (tx) => {
-      const current = await tx.findToken(token.id);
-      if (current === undefined || current.burned) return;
+      // Counting locks the row, so that of many at once one raises the alarm.
+      await tx.countTokenAttempt(token.id);
+      if ((await tx.findToken(token.id))?.burned !== false) return;
       await tx.burnTokens(token.hostId);
       await tx.appendAudit({ actor: "master", action: "token.replay", subject: `token:${token.id}`, outcome: "denied" });
       await tx.appendEvent({ kind: "host.token_replay", severity: "error", message: "a used enrolment token came again with another key: somebody else holds the bundle; check the host and re-issue it", hostId: token.hostId, data: { token_id: token.id } });
@@ -59,26 +60,25 @@ export function createRedeem(deps: IdentityDeps): Pick<IdentityControl, "redeem"
       if (token.burned || token.attempts >= MAX_TOKEN_ATTEMPTS) throw refused();
       if (token.claimedAt !== undefined) return repeat(token, key.spkiSha256);
 
-      const won = await store.transaction(async (tx): Promise<CertReply | undefined> => {
+      const won = await store.transaction(async (tx): Promise<CertReply | "lost" | undefined> => {
         const host = await tx.findHost(token.hostId);
         if (host === undefined || host.status === "decommissioned") return undefined;
-        if (token.expiresAt <= (await tx.now())) return undefined;
-        const { cert, reply } = await issueActive(deps, tx, host, key, REENROL_OVERLAP_MS);
-        // Losing the claim undoes the certificate with the transaction.
-        if (!(await tx.claimToken(token.id, key.spkiSha256, cert.certPem))) throw new LostClaim();
+        const cert = signFor(deps, host, key, await tx.now());
+        // First of all writes: whoever loses here waits for one row, has done nothing, and leaves at once.
+        if (!(await tx.claimToken(token.id, key.spkiSha256, cert.certPem))) return "lost";
+        await pinActive(tx, host, cert, REENROL_OVERLAP_MS);
         if (host.status === "pending") await tx.casHostStatus(host.id, "pending", "enrolled", "it redeemed its enrolment token");
         await tx.appendAudit({ actor: `host:${host.id}`, action: "host.enrol", subject: `host:${host.id}`, outcome: "allowed", detail: { token_id: token.id, sha256: cert.sha256 } });
         await tx.appendEvent({ kind: "host.enrolled", severity: "info", message: `host ${host.name} enrolled; its certificate is good until ${toIso(cert.notAfter)}`, hostId: host.id, data: { sha256: cert.sha256 } });
-        return reply;
-      }).catch(async (error: unknown) => {
-        if (!(error instanceof LostClaim) && !(error instanceof SkepError && error.code === "key_reused")) throw error;
-        // Somebody was faster; if it was this very request's twin, both get the one certificate.
-        const current = await store.findToken(token.id);
-        if (current?.claimedAt !== undefined && !current.burned) return repeat(current, key.spkiSha256);
-        if (error instanceof LostClaim) throw refused();
-        throw error;
+        return replyOf(deps, cert.certPem, cert.notAfter);
       });
       if (won === undefined) throw refused();
+      if (won === "lost") {
+        // Expired, or somebody was faster; if it was this very request's twin, both get the one certificate.
+        const current = await store.findToken(token.id);
+        if (current?.claimedAt === undefined || current.burned) throw refused();
+        return repeat(current, key.spkiSha256);
+      }
       await deps.pins.refresh();
       return won;
     },
@@ -87,11 +87,9 @@ export function createRedeem(deps: IdentityDeps): Pick<IdentityControl, "redeem"
   async function repeat(token: EnrolmentToken, spkiSha256: string): Promise<CertReply> {
     const age = (await store.now()) - (token.claimedAt ?? 0);
     if (token.claimedSpki === spkiSha256 && token.certPem !== undefined && age <= REPLY_REPEAT_MS) {
-      return replyOf(deps, token.certPem, toIso(certFacts(token.certPem).notAfter));
+      return replyOf(deps, token.certPem, certFacts(token.certPem).notAfter);
     }
     if (token.claimedSpki !== spkiSha256) await replayed(token);
     throw refused();
   }
 }
-
-class LostClaim extends Error {}

@@ -4,7 +4,7 @@ import { readCsr } from "@skep/pki";
 import type { CertReply } from "@skep/protocol";
 import type { IdentityControl } from "../control/control.ts";
 import type { IdentityDeps } from "./deps.ts";
-import { issueActive } from "./issue.ts";
+import { pinActive, replyOf, signFor } from "./issue.ts";
 import { liveHost } from "./bundles.ts";
 
 /** Rulings 16. Shorter strands an agent that lost the answer and sleeps; longer keeps a replaced key good. */
@@ -25,15 +25,16 @@ export function createRotate(deps: IdentityDeps): Pick<IdentityControl, "rotate"
         const host = await tx.findHost(hostId);
         if (host === undefined) throw new SkepError("host_unknown");
         if (host.status === "decommissioned") throw new SkepError("host_decommissioned");
-        const issued = await issueActive(deps, tx, host, key, ROTATION_OVERLAP_MS);
+        const cert = signFor(deps, host, key, await tx.now());
+        await pinActive(tx, host, cert, ROTATION_OVERLAP_MS);
         // First contact of a bundle with a key is its enrolment.
         if (host.status === "pending") {
           await tx.casHostStatus(host.id, "pending", "enrolled", "it rotated the credential of its bundle");
           await tx.burnTokens(host.id);
         }
-        await tx.appendAudit({ actor: `host:${host.id}`, action: "host.rotate", subject: `host:${host.id}`, outcome: "allowed", detail: { sha256: issued.cert.sha256 } });
-        await tx.appendEvent({ kind: "host.rotated", severity: "info", message: `host ${host.name} has a new certificate, good until ${toIso(issued.cert.notAfter)}`, hostId: host.id, data: { sha256: issued.cert.sha256 } });
-        return issued.reply;
+        await tx.appendAudit({ actor: `host:${host.id}`, action: "host.rotate", subject: `host:${host.id}`, outcome: "allowed", detail: { sha256: cert.sha256 } });
+        await tx.appendEvent({ kind: "host.rotated", severity: "info", message: `host ${host.name} has a new certificate, good until ${toIso(cert.notAfter)}`, hostId: host.id, data: { sha256: cert.sha256 } });
+        return replyOf(deps, cert.certPem, cert.notAfter);
       });
       if (answers.size >= MAX_REMEMBERED) answers.clear();
       answers.set(key.spkiSha256, { hostId, reply, untilMs: deps.clock.mono() + REPEAT_MS });
