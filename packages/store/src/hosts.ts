@@ -15,22 +15,16 @@ export async function findHost(db: Db, idOrName: string): Promise<HostRecord | u
 }
 
 export async function findHostView(db: Db, idOrName: string): Promise<HostView | undefined> {
-  const row = await first(selectViews(db).where(isNamed(idOrName)).orderBy(idFirst(idOrName)).limit(1));
-  return row && viewOf(row);
+  return first(findViews(db, isNamed(idOrName), [idFirst(idOrName)], 1));
 }
 
 export async function listHosts(db: Db, query: HostQuery): Promise<readonly HostView[]> {
-  const rows = await selectViews(db)
-    .where(
-      and(
-        query.status === undefined ? undefined : eq(hosts.status, query.status),
-        query.labels === undefined ? undefined : sql`${hosts.labels} @> ${JSON.stringify(query.labels)}::jsonb`,
-        query.after === undefined ? undefined : gt(hosts.id, query.after as HostId),
-      ),
-    )
-    .orderBy(asc(hosts.id))
-    .limit(query.limit);
-  return rows.map(viewOf);
+  const where = and(
+    query.status === undefined ? undefined : eq(hosts.status, query.status),
+    query.labels === undefined ? undefined : sql`${hosts.labels} @> ${JSON.stringify(query.labels)}::jsonb`,
+    query.after === undefined ? undefined : gt(hosts.id, query.after as HostId),
+  );
+  return findViews(db, where, [asc(hosts.id)], query.limit);
 }
 
 /** Oldest first; at most 64. */
@@ -121,18 +115,24 @@ function isNamed(idOrName: string): SQL | undefined {
 
 const idFirst = (idOrName: string): SQL => sql`(${hosts.id}::text = ${idOrName}) DESC`;
 
-export const selectViews = (db: Db) =>
-  db
+/** Hosts with what was last heard of them. */
+export async function findViews(db: Db, where: SQL | undefined, order: readonly SQL[], limit: number): Promise<readonly HostView[]> {
+  const rows = await db
     .select({ host: hosts, liveness: hostLiveness, report: hostReports })
     .from(hosts)
     .leftJoin(hostLiveness, eq(hostLiveness.hostId, hosts.id))
-    .leftJoin(hostReports, eq(hostReports.hostId, hosts.id));
+    .leftJoin(hostReports, eq(hostReports.hostId, hosts.id))
+    .where(where)
+    .orderBy(...order)
+    .limit(limit);
+  return rows.map(viewOf);
+}
 
 type HostRow = typeof hosts.$inferSelect;
 type LivenessRow = typeof hostLiveness.$inferSelect;
 type ReportRow = typeof hostReports.$inferSelect;
 
-export const viewOf = (row: { host: HostRow; liveness: LivenessRow | null; report: ReportRow | null }): HostView => ({
+const viewOf = (row: { host: HostRow; liveness: LivenessRow | null; report: ReportRow | null }): HostView => ({
   host: hostOf(row.host),
   liveness: row.liveness === null ? undefined : livenessOf(row.liveness),
   report: row.report === null ? undefined : reportOf(row.report),

@@ -3,7 +3,7 @@ import type { HostView, Instant, JobId, JobInventory, SweepCase } from "@skep/co
 import { and, asc, eq, gt, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
 import { known } from "./db.ts";
-import { hostOf, selectViews, viewOf } from "./hosts.ts";
+import { findViews, hostOf } from "./hosts.ts";
 import { isOpen, lifecycleOf } from "./lifecycle-row.ts";
 import { readNow } from "./clock.ts";
 import { hostLiveness, hostReports, hosts, lifecycle } from "./schema/index.ts";
@@ -46,9 +46,6 @@ function inventoryOf(liveness: LivenessRow | null, report: ReportRow | null): Jo
 export async function silentHosts(db: Db, olderThanMs: number, limit: number): Promise<{ now: Instant; hosts: readonly HostView[] }> {
   const now = await readNow(db);
   const isSilent = sql`${hostLiveness.lastHeartbeatAt} < now() - ${olderThanMs}::double precision * interval '1 millisecond'`;
-  const rows = await selectViews(db)
-    .where(sql`(${hosts.status} IN ('active', 'suspect') AND ${isSilent}) OR (${hosts.status} IN ('suspect', 'unreachable') AND NOT (${isSilent}))`)
-    .orderBy(asc(hostLiveness.lastHeartbeatAt), asc(hosts.id))
-    .limit(limit);
-  return { now, hosts: rows.map(viewOf) };
+  const where = sql`(${hosts.status} IN ('active', 'suspect') AND ${isSilent}) OR (${hosts.status} IN ('suspect', 'unreachable') AND NOT (${isSilent}))`;
+  return { now, hosts: await findViews(db, where, [asc(hostLiveness.lastHeartbeatAt), asc(hosts.id)], limit) };
 }

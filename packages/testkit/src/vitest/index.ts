@@ -2,3 +2,5 @@
 export { findSystemBinDir, startPostgresForTests } from "./postgres-setup.ts";
 export type { PostgresForTests } from "./postgres-setup.ts";
 export { useDatabase } from "./use-database.ts";
+export { storeConformance } from "../store-conformance/index.ts";
+export type { OpenedStore } from "../store-conformance/index.ts";

@@ -1,0 +1,37 @@
+/**
+ * The store port's contract as tests: one suite, run over PostgreSQL and over the store in memory. What only real
+ * concurrency can show is in packages/store/test; everything here is true of one client at a time.
+ */
+import { afterAll, beforeAll, describe } from "vitest";
+import { beatRules } from "./beats.ts";
+import { deploymentRules } from "./deployments.ts";
+import { hostRules } from "./hosts.ts";
+import { ledgerRules } from "./ledgers.ts";
+import { lifecycleRules } from "./lifecycle.ts";
+import { passRules } from "./passes.ts";
+import { World } from "./world.ts";
+import type { OpenedStore } from "./world.ts";
+
+export type { OpenedStore } from "./world.ts";
+
+/** Gives each group of rules an empty store of its own. */
+export function storeConformance(name: string, makeStore: () => Promise<OpenedStore>): void {
+  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, ledgers: ledgerRules };
+  describe(`${name} keeps the store's contract`, () => {
+    for (const [noun, rules] of Object.entries(groups)) {
+      describe(noun, () => {
+        let opened: OpenedStore | undefined;
+        let world: World | undefined;
+        beforeAll(async () => {
+          opened = await makeStore();
+          world = new World(opened.store);
+        });
+        afterAll(() => opened?.close());
+        rules(() => {
+          if (world === undefined) throw new Error("the store exists only while tests run");
+          return world;
+        });
+      });
+    }
+  });
+}
