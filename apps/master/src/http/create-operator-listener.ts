@@ -65,6 +65,7 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
       server.on("tlsClientError", (_error, socket) => void socket.destroy());
       return server;
     },
+    frameworkErrors: (error, request, reply) => void sendProblem(reply, error, request.id, logger),
     clientErrorHandler: (error, socket) => answerBrokenRequest(error as NodeJS.ErrnoException, socket),
   });
   const authenticator = createAuthenticator(deps.store, deps.identity.now);

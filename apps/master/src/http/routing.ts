@@ -92,6 +92,7 @@ export function registerRoutes(app: FastifyInstance, definitions: readonly Route
       config: { route, ...(definition.limit === undefined ? {} : { limit: definition.limit }) },
       schema: schemaOf(route, definition),
       handler: async (request, reply) => {
+        if (definition.body === undefined) refuseBody(request.body);
         const answer = await definition.handle({
           params: request.params as never,
           query: request.query as never,
@@ -109,6 +110,12 @@ export function registerRoutes(app: FastifyInstance, definitions: readonly Route
     });
   }
   if (byId.size > 0) throw new Error(`not in OPERATOR_ROUTES: ${[...byId.keys()].join(", ")}`);
+}
+
+/** A field that would do nothing is a typo, also where there is nothing to say. An empty object is how some clients say nothing. */
+function refuseBody(body: unknown): void {
+  const parsed = nothing.optional().safeParse(body);
+  if (!parsed.success) throw invalidRequest(parsed.error, "body");
 }
 
 /** Refuses, at start, every route that neither the table nor PUBLIC_PAGES knows. Call before anything is registered. */
