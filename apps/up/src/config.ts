@@ -107,3 +107,6 @@ function readFlags(argv: readonly string[], faults: string[]): Record<string, st
     return {};
   }
 }
+
+/** For the tour's own `skep up`: only what any program needs, so that nothing set for another master leaks in. */
+export const demoEnv = (env: NodeJS.ProcessEnv = process.env): Record<string, string> => pick(env, INHERITED);

@@ -1,0 +1,139 @@
+/**
+ * The stage of the tour: a real `skep up` as a child, driven like any script would drive it (its JSON line, up.json and
+ * the public API), and three independent witnesses: HTTP answers of the workloads, /proc, and the agents' starts.log.
+ */
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { get } from "node:http";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { acceptedOperation, lifecycleList, placementList } from "@skep/protocol";
+import type { AcceptedOperation, DeployRequest, LifecycleJson, PlacementJson } from "@skep/protocol";
+import { isTerminal } from "@skep/core";
+import type { Clock } from "@skep/core";
+import { createApi } from "../api.ts";
+import type { Api } from "../api.ts";
+import type { UpFacts } from "../facts.ts";
+import { readJson } from "../files.ts";
+import { layoutOf } from "../layout.ts";
+import type { Layout } from "../layout.ts";
+import { awaitSight, DemoFailure, expectThat } from "./check.ts";
+
+export const HEARTBEAT_INTERVAL_MS = 1_000;
+const UP_PROGRAM = fileURLToPath(new URL("../../bin/skep-up.js", import.meta.url));
+const START_TIMEOUT_MS = 45_000;
+const ROWS_TIMEOUT_MS = 25_000;
+const STOP_TIMEOUT_MS = 20_000;
+
+export interface Start {
+  readonly job: string;
+  readonly component: string;
+  readonly count: number;
+  readonly pid?: number;
+}
+
+export interface Stage {
+  readonly layout: Layout;
+  readonly api: Api;
+  /** As up.json says now: pids change when the supervisor restarts somebody. */
+  facts(): UpFacts;
+  deploy(request: DeployRequest): Promise<AcceptedOperation>;
+  /** Waits until every row has its end. */
+  rowsEnded(accepted: AcceptedOperation): Promise<LifecycleJson[]>;
+  rows(query: string): Promise<LifecycleJson[]>;
+  placements(deployment: string): Promise<PlacementJson[]>;
+  /** What each workload of a deployment answers over HTTP, by host. */
+  answers(deployment: string): Promise<Map<string, { readonly greeting: string; readonly pid: number }>>;
+  /** What was actually started for a placement, by the runner's own record. */
+  starts(placement: PlacementJson): Start[];
+  stop(): Promise<number | null>;
+  killNow(): void;
+}
+
+export async function openStage(stateDir: string, env: Readonly<Record<string, string>>, clock: Clock): Promise<Stage> {
+  const layout = layoutOf(stateDir);
+  const argv = [UP_PROGRAM, "--json", "--no-sample", "--state-dir", stateDir, "--agents", "2", "--heartbeat-interval-ms", String(HEARTBEAT_INTERVAL_MS)];
+  for (const port of ["api", "swarm", "enrol"]) argv.push(`--${port}-port`, "0");
+  const up = spawn(process.execPath, argv, { stdio: ["pipe", "pipe", "pipe"], env: { ...env, SKEP_SUPERVISED: "1" }, detached: true });
+  const first = await firstLine(up, clock);
+  const facts = (): UpFacts => (readJson(layout.facts) ?? first) as UpFacts;
+  const api = createApi({ url: () => first.api_url, token: () => first.token, clock, patienceMs: 15_000 });
+
+  const rows: Stage["rows"] = async (query) => lifecycleList.parse(await api.get(`/v1/lifecycle?${query}`)).items;
+  const placements: Stage["placements"] = async (deployment) => placementList.parse(await api.get(`/v1/placements?deployment=${deployment}`)).items;
+  const rowsEnded: Stage["rowsEnded"] = (accepted) => {
+    const ids = accepted.placements.flatMap(({ lifecycle_id: id }) => (id === null ? [] : [id]));
+    return awaitSight(clock, {
+      expected: `an end of every row of ${accepted.name}`,
+      timeoutMs: ROWS_TIMEOUT_MS,
+      look: async (saw) => {
+        const found = await rows(`ids=${ids.join(",")}`);
+        saw(found.map((row) => `${row.host}: ${row.operation} ${row.status}/${row.phase}`).join(", "));
+        return found.length === ids.length && found.every((row) => isTerminal(row.status)) ? found : undefined;
+      },
+    });
+  };
+  const answers: Stage["answers"] = async (deployment) => {
+    const found = await Promise.all(
+      (await placements(deployment)).map(async (placement) => {
+        const port = placement.observed?.components[0]?.ports?.["http"];
+        expectThat(port !== undefined, `a port of ${deployment} on ${placement.host}`, placement.because);
+        const [greeting = "", pid = ""] = (await fetchText(`http://127.0.0.1:${port}/`)).split(" ");
+        return [placement.host, { greeting, pid: Number(pid) }] as const;
+      }),
+    );
+    return new Map(found);
+  };
+  const starts: Stage["starts"] = (placement) => {
+    let text = "";
+    try {
+      text = readFileSync(join(layout.agentState(placement.host), "workloads", "placements", placement.id, "starts.log"), "utf8");
+    } catch {
+      // Nothing was ever started there.
+    }
+    return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as Start);
+  };
+  const stop: Stage["stop"] = async () => {
+    up.kill("SIGTERM");
+    return awaitSight(clock, { expected: "skep up to end after SIGTERM", timeoutMs: STOP_TIMEOUT_MS, look: () => (up.exitCode ?? up.signalCode) === null ? undefined : { code: up.exitCode } }).then(({ code }) => code);
+  };
+  const killNow = (): void => {
+    // The end of its stdin tells it that we are gone.
+    up.stdin!.destroy();
+    up.kill("SIGTERM");
+  };
+  return { layout, api, facts, deploy: async (request) => acceptedOperation.parse(await api.post("/v1/deployments", request)), rowsEnded, rows, placements, answers, starts, stop, killNow };
+}
+
+async function firstLine(up: ChildProcess, clock: Clock): Promise<UpFacts> {
+  let line: string | undefined;
+  let told = "";
+  up.stdin!.on("error", () => undefined);
+  up.stderr!.on("data", (chunk: Buffer) => (told += chunk.toString()));
+  createInterface({ input: up.stdout! }).once("line", (text) => (line = text));
+  const text = await awaitSight(clock, {
+    expected: "skep up to be ready",
+    timeoutMs: START_TIMEOUT_MS,
+    look: (saw) => {
+      saw(told);
+      if (up.exitCode !== null) throw new DemoFailure("skep up to be ready", `it ended with ${up.exitCode}: ${told}`);
+      return line;
+    },
+  });
+  return JSON.parse(text) as UpFacts;
+}
+
+function fetchText(url: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = get(url, { agent: false, timeout: 2_000 }, (response) => {
+      let text = "";
+      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+      response.once("end", () => resolve(text));
+      response.once("error", reject);
+    });
+    request.once("timeout", () => request.destroy(new Error(`${url} does not answer`)));
+    request.once("error", reject);
+  });
+}
