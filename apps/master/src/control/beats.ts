@@ -17,6 +17,8 @@ const MAX_BATCH = 500;
 const WINDOW_MS = 20;
 /** Jobs offered in one reply; the rest comes with the next. */
 const MAX_OFFERED = 16;
+/** Bounds what is remembered in memory for convenience; forgetting costs one query or one repeated event. */
+const MAX_REMEMBERED = 20_000;
 
 interface Flushed {
   readonly result: BeatResult;
@@ -34,11 +36,17 @@ export interface Beats {
 export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; rotateWanted: (hostId: HostId) => boolean }): Beats {
   /** Orphans already told of, so that one is one event and not one a beat. Bounded: forgetting only repeats an event. */
   const toldOrphans = new Set<string>();
+  /** The snapshot each host sent last to this master, to skip a look at what cannot have changed. Never a reason to skip a write. */
+  const lastHashes = new Map<HostId, string>();
 
   const flush = async (batch: readonly BeatParts[]): Promise<readonly Flushed[]> => {
     try {
       const flushed = await deps.store.transaction((tx) => write(tx, batch), { pool: "beats" });
       deps.failpoint("after_beat_commit");
+      for (const parts of batch) {
+        if (lastHashes.size > MAX_REMEMBERED) lastHashes.clear();
+        if (parts.write.full !== undefined) lastHashes.set(parts.hostId, parts.write.full.snapshotHash);
+      }
       return flushed;
     } catch (error) {
       if (error instanceof SkepError && error.retryable) options.wentDeaf();
@@ -48,10 +56,9 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
 
   const write = async (tx: Tx, batch: readonly BeatParts[]): Promise<readonly Flushed[]> => {
     const hostIds = [...new Set(batch.map((parts) => parts.hostId))].sort();
-    const reporting = batch.filter((parts) => (parts.write.full?.placements?.length ?? 0) > 0).map((parts) => parts.hostId);
+    const reporting = batch.filter((parts) => parts.write.full?.placements !== undefined && lastHashes.get(parts.hostId) !== parts.write.full.snapshotHash).map((parts) => parts.hostId);
     const before = reporting.length === 0 ? [] : await tx.placementStates([...new Set(reporting)].sort());
-    // One host twice in a batch would be two rows of one statement for one key: the later beat waits for its turn inside the batch.
-    const results = await writeOncePerHost(tx, batch);
+    const results = await tx.writeBeats(batch.map((parts) => parts.write));
 
     const open = await tx.openRowsOf(hostIds);
     const byHost = groupRows(open);
@@ -87,7 +94,7 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
     }
 
     await noteTransitions(tx, batch, results);
-    await refreshTouched(tx, batch, results, before);
+    await refreshTouched(tx, batch, results, before, new Set(reporting));
     const after = incoming.length === 0 ? open : await tx.openRowsOf(hostIds);
     const flushed = batch.map((parts, index): Flushed => {
       const result = results[index]!;
@@ -104,20 +111,25 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
   const offerable = (row: LifecycleRow): boolean => deps.policy.dispatcherLoop && row.status === "pending" && row.cancelReason === undefined;
 
   /** Recomputes the deployments whose placements changed their word, and tells of placements nobody placed. */
-  const refreshTouched = async (tx: Tx, batch: readonly BeatParts[], results: readonly BeatResult[], before: Awaited<ReturnType<Tx["placementStates"]>>): Promise<void> => {
+  const refreshTouched = async (tx: Tx, batch: readonly BeatParts[], results: readonly BeatResult[], before: Awaited<ReturnType<Tx["placementStates"]>>, looked: ReadonlySet<HostId>): Promise<void> => {
     const touched = new Set<(typeof before)[number]["deploymentId"]>();
     for (const [index, parts] of batch.entries()) {
       const result = results[index]!;
-      if (!result.snapshotTaken && result.was !== "unreachable") continue;
+      if (result.was === undefined || result.sessionStale) continue;
+      // A host that was given up is back, or another master saw it change in between: all it carries is worth a look.
+      if (result.was === "unreachable" || (result.changed && !looked.has(parts.hostId))) {
+        for (const item of await tx.placementStates([parts.hostId])) touched.add(item.deploymentId);
+      }
+      if (!result.snapshotTaken) continue;
       const owned = before.filter((item) => item.hostId === parts.hostId);
       const reported = new Map((parts.write.full?.placements ?? []).map((item) => [item.placement_id, item]));
       for (const item of owned) {
-        if (result.was === "unreachable" || (result.changed && item.state !== (reported.get(item.placementId)?.state ?? "absent"))) touched.add(item.deploymentId);
+        if (result.changed && item.state !== (reported.get(item.placementId)?.state ?? "absent")) touched.add(item.deploymentId);
       }
       for (const placement of reported.values()) {
         const key = `${parts.hostId} ${placement.placement_id}`;
-        if (placement.state === "absent" || owned.some((item) => item.placementId === placement.placement_id) || toldOrphans.has(key)) continue;
-        if (toldOrphans.size > 10_000) toldOrphans.clear();
+        if (!looked.has(parts.hostId) || placement.state === "absent" || owned.some((item) => item.placementId === placement.placement_id) || toldOrphans.has(key)) continue;
+        if (toldOrphans.size > MAX_REMEMBERED) toldOrphans.clear();
         toldOrphans.add(key);
         await tx.appendEvent({ kind: "placement.orphan", severity: "warning", message: `the host reports ${placement.deployment} (${placement.state}), which is not placed there; it is left alone`, hostId: parts.hostId, data: { placement_id: placement.placement_id, generation: placement.generation } });
       }
@@ -171,22 +183,6 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
       };
     },
   };
-}
-
-/** Writes the batch so that no host appears twice in one statement; results come back in the batch's order. */
-async function writeOncePerHost(tx: Tx, batch: readonly BeatParts[]): Promise<readonly BeatResult[]> {
-  const results: BeatResult[] = [];
-  let rest = batch.map((parts, index) => ({ parts, index }));
-  while (rest.length > 0) {
-    const seen = new Set<HostId>();
-    const now = rest.filter(({ parts }) => !seen.has(parts.hostId) && seen.add(parts.hostId));
-    const chosen = new Set(now.map((item) => item.index));
-    rest = rest.filter((item) => !chosen.has(item.index));
-    now.sort((a, b) => (a.parts.hostId < b.parts.hostId ? -1 : 1));
-    const written = new Map((await tx.writeBeats(now.map(({ parts }) => parts.write))).map((result) => [result.hostId, result]));
-    for (const { parts, index } of now) results[index] = written.get(parts.hostId) ?? { hostId: parts.hostId, was: undefined, sessionStale: false, snapshotTaken: false, changed: false };
-  }
-  return results;
 }
 
 async function noteTransitions(tx: Tx, batch: readonly BeatParts[], results: readonly BeatResult[]): Promise<void> {

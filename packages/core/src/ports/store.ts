@@ -210,6 +210,7 @@ export interface Tx extends Reads {
   /** Records that a cancel is wanted; keeps the first reason. */
   requestCancel(id: JobId, expectedVersion: number, reason: NonNullable<RowChange["cancelReason"]>): Promise<LifecycleRow | undefined>;
 
+  /** Results in the order of the beats; a host may come twice, its beats are then written in that order. */
   writeBeats(beats: readonly BeatWrite[]): Promise<readonly BeatResult[]>;
   /** What these hosts' placements were last observed as, before a batch changes it: to see which deployments it touches. */
   placementStates(hostIds: readonly HostId[]): Promise<readonly { readonly placementId: PlacementId; readonly deploymentId: DeploymentId; readonly hostId: HostId; readonly state: ObservedState | undefined }[]>;
