@@ -12,7 +12,7 @@ if (!mounted) console.warn("SKIPPED: no tmpfs can be mounted here (not root?): t
 
 function mountTiny(path: string): boolean {
   try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", path], { stdio: "pipe" });
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", path], { stdio: "pipe" });
     return true;
   } catch {
     return false;
@@ -49,7 +49,7 @@ describe.skipIf(!mounted)("a full disk", () => {
     const labels = labelsFor();
     // Says on another disk that it has printed: more than the rest of a page, so some of it must get lost.
     const printed = join(tempDir("elsewhere"), "printed");
-    const script = `setInterval(() => console.log("y".repeat(9999), require("node:fs").writeFileSync(${JSON.stringify(printed)}, String(process.pid))), 20)`;
+    const script = `setInterval(() => console.log("y".repeat(9999), require("node:fs").writeFileSync(${JSON.stringify(printed)}, String(process.pid))), 100)`;
     await startAndWait(driver, labels, specFor(node(script), { restart: { policy: "always" } }));
     fill();
     const { pid } = await observed(driver, labels);

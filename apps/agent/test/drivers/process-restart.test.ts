@@ -8,9 +8,12 @@ import { createWorld, FOREVER, labelsFor, living, never, node, observed, specFor
 const settled = (driver: Parameters<typeof observed>[0], labels: Parameters<typeof observed>[1]) =>
   eventually(async () => { const seen = await observed(driver, labels); return ["exited", "failed"].includes(seen.state) && seen; }, { what: "an end" });
 
+/** Settles never, so that a slow machine cannot turn an early end into a late one. */
+const UNSETTLED = { timings: { settleMs: 600_000, backoffBaseMs: 20, backoffCapMs: 100 } };
+
 describe("ends", () => {
   test("never: a failure is told with its last output, control characters escaped, and is not restarted", async () => {
-    const { driver, stateDir } = createWorld();
+    const { driver, stateDir } = createWorld(UNSETTLED);
     const labels = labelsFor();
     const spec = specFor(node(`console.log("x".repeat(2000)); console.log("boom \\u001b[31mred\\u202e"); process.exit(7)`));
     await driver.start(labels, spec, never);
@@ -44,7 +47,7 @@ describe("ends", () => {
 
 describe("restarts", () => {
   test("on_failure restarts up to max and then gives up; wait hears of it", async () => {
-    const { driver, stateDir } = createWorld();
+    const { driver, stateDir } = createWorld(UNSETTLED);
     const labels = labelsFor();
     const spec = specFor(node("process.exit(1)"), { restart: { policy: "on_failure", max: 3 } });
     await driver.start(labels, spec, never);
@@ -94,7 +97,7 @@ describe("restarts", () => {
 });
 
 test("wait ends with its signal and says what it was waiting for", async () => {
-  const { driver } = createWorld({ timings: { settleMs: 600_000 } });
+  const { driver } = createWorld(UNSETTLED);
   const labels = labelsFor();
   await driver.start(labels, specFor(FOREVER), never);
   const abort = new AbortController();
@@ -102,7 +105,7 @@ test("wait ends with its signal and says what it was waiting for", async () => {
   abort.abort();
   await expect(waiting).rejects.toMatchObject({ code: "aborted", message: expect.stringContaining("starting") });
   await expect(driver.start(labelsFor(), specFor(FOREVER), abort.signal)).rejects.toMatchObject({ code: "aborted" });
-  const stopped = driver.wait(labels, specFor(FOREVER), never);
+  const stopped = expect(driver.wait(labels, specFor(FOREVER), never)).rejects.toMatchObject({ code: "stopped" });
   await driver.stop(labels, 5_000);
-  await expect(stopped).rejects.toMatchObject({ code: "stopped" });
+  await stopped;
 });

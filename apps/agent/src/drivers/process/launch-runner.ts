@@ -40,7 +40,7 @@ export async function launchRunner(dir: ComponentDir, order: Omit<LaunchOrder, "
   runner.stdin?.on("error", () => {}); // a runner that died early is reported by its exit
   try {
     const id = runner.pid === undefined ? undefined : identify(runner.pid);
-    if (id === undefined) throw new DriverError("start_failed", `the runner could not be started: ${runner.pid === undefined ? (await failed).message : runnerLogTail(dir)}`);
+    if (id === undefined) throw new DriverError("start_failed", `the runner could not be started: ${runner.pid === undefined ? (await failed).message : runnerComplaint(dir)}`);
     const named: RunState = { ...state, runner: id };
     writeState(dir, named);
     if (signal.aborted) {
@@ -61,7 +61,7 @@ function judge(line: string | undefined | "timeout", runner: ProcessId, dir: Com
     signalProcess(runner, "SIGKILL");
     throw new DriverError("unknown_outcome", "the runner did not say in time whether the program started");
   }
-  if (line === undefined) throw new DriverError("unknown_outcome", `the runner ended before it started the program: ${runnerLogTail(dir)}`);
+  if (line === undefined) throw new DriverError("unknown_outcome", `the runner ended before it started the program: ${runnerComplaint(dir)}`);
   const result = JSON.parse(line) as LaunchResult;
   if (!result.ok) throw new DriverError(result.code, result.message);
 }
@@ -105,9 +105,11 @@ export function writeState(dir: ComponentDir, state: RunState): void {
   }
 }
 
-function runnerLogTail(dir: ComponentDir): string {
+/** What the runner complained of: the error's own line where there is one, for a stack says little to an operator. */
+function runnerComplaint(dir: ComponentDir): string {
   try {
-    return JSON.stringify(readFileSync(join(dir.path, RUNNER_LOG), "utf8").trim().slice(-300));
+    const text = readFileSync(join(dir.path, RUNNER_LOG), "utf8").trim();
+    return JSON.stringify((/^\w*Error\b.*$/m.exec(text)?.[0] ?? text.slice(-300)).slice(0, 300));
   } catch {
     return "no output";
   }

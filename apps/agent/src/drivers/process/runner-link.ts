@@ -26,7 +26,8 @@ export async function connectRunner(directory: string, socketName: string, timeo
   let rest = "";
 
   const receive = (line: string): void => {
-    const message = JSON.parse(line) as ControlMessage;
+    const message = parseMessage(line);
+    if (message === undefined) return void socket.destroy();
     if (message.id === undefined) return onState(message.state);
     waiting.get(message.id)?.(message.state);
     waiting.delete(message.id);
@@ -76,6 +77,16 @@ export async function connectRunner(directory: string, socketName: string, timeo
     throw error;
   }
   return link;
+}
+
+/** A runner of another version, or not a runner at all, must cost its link and not the agent. */
+function parseMessage(line: string): ControlMessage | undefined {
+  try {
+    const message = JSON.parse(line) as ControlMessage;
+    return typeof message.state.state === "string" ? message : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 async function openSocket(directory: string, socketName: string, timeoutMs: number, clock: Clock): Promise<Socket> {

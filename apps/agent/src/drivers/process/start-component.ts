@@ -4,9 +4,10 @@
  */
 import { mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DriverError } from "@skep/core";
 import type { AbortSignalLike, ComponentSpec, WorkloadLabels } from "@skep/core";
+import { syncDirectory } from "../../runner/durable-file.ts";
 import { isAlive } from "../../runner/proc.ts";
 import { LOG_DIR, RUN_STATE_VERSION } from "../../runner/run-state.ts";
 import type { RunState } from "../../runner/run-state.ts";
@@ -67,7 +68,9 @@ async function lookPastLaunch(context: ProcessContext, dir: ComponentDir): Promi
 
 export function makeComponentDir(dir: ComponentDir): void {
   try {
-    mkdirSync(join(dir.path, LOG_DIR), { recursive: true, mode: 0o700 });
+    const made = mkdirSync(join(dir.path, LOG_DIR), { recursive: true, mode: 0o700 });
+    // A durable state file in a directory that a power cut takes away is not durable.
+    if (made !== undefined) for (const parent of [dirname(dir.path), dirname(dirname(dir.path))]) syncDirectory(parent);
   } catch (error) {
     throw asDriverError(error, "start_failed", `the directory of ${dir.component} cannot be made`);
   }
