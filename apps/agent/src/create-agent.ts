@@ -133,7 +133,7 @@ export function createAgent(deps: AgentDeps): Agent {
 
   async function end(workloads: boolean): Promise<void> {
     leaving.abort();
-    await executor.stop();
+    executor.stop();
     if (workloads) {
       const failed = await executor.stopWorkloads().catch((err: unknown) => [String(err)]);
       if (failed.length > 0) logger.error({ failed }, "some workloads could not be stopped");

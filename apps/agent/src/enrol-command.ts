@@ -1,7 +1,7 @@
 /** `skep-agent enrol NAME.skep | - | <one-liner>`: redeems a bundle and says what to do next. */
 import { readFile, stat } from "node:fs/promises";
 import { text } from "node:stream/consumers";
-import { SkepError } from "@skep/core";
+import { SkepError, toIso } from "@skep/core";
 import { MAX_BUNDLE_BYTES, certFacts, parseBundle } from "@skep/pki";
 import { createLogger, systemClock, systemRng } from "@skep/runtime";
 import type { AgentConfig } from "./config.ts";
@@ -20,7 +20,7 @@ export async function runEnrol(source: string | undefined, config: AgentConfig):
   const bundle = parseBundle(await readBundle(source));
   const logger = createLogger({ level: config.logLevel, name: "skep-agent", destination: "stderr" });
   const identity = await enrolWithBundle({ bundle, agentDir: config.agentDir, clock, rng: systemRng(), logger });
-  return { host_id: identity.hostId, name: identity.name, agent_dir: config.agentDir, not_after: new Date(certFacts(identity.certPem).notAfter).toISOString() };
+  return { host_id: identity.hostId, name: identity.name, agent_dir: config.agentDir, not_after: toIso(certFacts(identity.certPem).notAfter) };
 }
 
 /** A file, `-` for stdin, or the pasted one-liner: the bundle's JSON in base64url. */

@@ -345,3 +345,35 @@ describe("observing", () => {
     expect((await executor.snapshot()).placements).toMatchObject([{ state: "failed", components: [{ name: "web", state: "failed" }] }]);
   });
 });
+
+describe("leaving", () => {
+  test("a stop undoes nothing and says nothing; workloads stop only when that is asked for, and none starts behind it", async () => {
+    const { executor, driver, idle, journal } = await rig();
+    await executor.admit(deploy(target(), 1, specOf("web")));
+    await idle();
+    const gate = driver.gate("start slow");
+    const command = deploy(target(), 1, specOf("slow"));
+    await executor.admit(command);
+    await idle();
+    executor.stop();
+    expect(await refused(executor.admit(deploy(target(), 1, specOf("web"))))).toBe("agent_draining");
+    expect(driver.running()).toEqual(["web@1"]);
+    expect(await executor.stopWorkloads()).toEqual([]);
+    gate.open();
+    await idle();
+    expect(driver.running()).toEqual([]);
+    expect(journal.records.some((record) => record.kind === "ended" && record.jobId === command.job_id)).toBe(false);
+  });
+
+  test("a component that died while the others were waited for makes the deploy fail", async () => {
+    const { executor, driver, idle } = await rig();
+    driver.on("wait db", () => {
+      for (const one of driver.components.values()) if (one.labels.component === "web") one.state = "failed";
+    });
+    const command = deploy(target(), 1, specOf("web", { name: "db", depends_on: ["web"] }));
+    await executor.admit(command);
+    await idle();
+    expect(executor.job(command.job_id)).toMatchObject({ status: "failed", error_code: "exited_early" });
+    expect(driver.running()).toEqual([]);
+  });
+});

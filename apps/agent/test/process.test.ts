@@ -102,32 +102,71 @@ describe("the agent's process", () => {
   });
 });
 
-describe.each(FAILPOINTS)("killed at %s", (point) => {
+describe("leaving", () => {
+  const workloadOf = (dir: string): number[] => {
+    const files = readdirSync(join(dir, "state"), { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith("starts.log"));
+    return files.flatMap((path) => readFileSync(join(dir, "state", path), "utf8").split("\n").filter((line) => line !== "").map((line) => (JSON.parse(line) as { pid: number }).pid));
+  };
+  const isAlive = (pid: number): boolean => {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  };
+
+  test("without a supervisor workloads stay; SIGTERM stops them when that was asked for", async () => {
+    const here = await site();
+    const first = start(here, { SKEP_SUPERVISED: "1" });
+    const command = deploy(target(), 1, sleeper("1"));
+    await push(here.client, await urlOf(first), command);
+    await eventually(() => outcomeOf(here.master, command.job_id) as object | undefined, { what: "the outcome" });
+    const [pid] = workloadOf(here.dir);
+    first.child.stdin.end();
+    expect((await first.exited).code).toBe(0);
+    expect(isAlive(pid!)).toBe(true);
+    const second = start(here);
+    await urlOf(second);
+    second.kill("SIGTERM");
+    expect((await second.exited).code).toBe(0);
+    expect(isAlive(pid!)).toBe(false);
+    expect(here.master.beats().at(-1)?.["phase"]).toBe("stopping");
+  });
+});
+
+describe("killed at each point", () => {
   test("ends in a truthful outcome, with the job started at most once", async () => {
     const here = await site();
-    const base = deploy(target(), 1, sleeper("1"));
-    const quiet = start(here);
-    expect(await push(here.client, await urlOf(quiet), base)).toBe(202);
+    const at = target();
+    let generation = 1;
+    const first = start(here);
+    const base = deploy(at, generation, sleeper("0"));
+    expect(await push(here.client, await urlOf(first), base)).toBe(202);
     await eventually(() => outcomeOf(here.master, base.job_id) as object | undefined, { what: "the base" });
-    quiet.kill("SIGKILL");
-    await quiet.exited;
-
-    const armed = start(here, { SKEP_ALLOW_FAILPOINTS: "1", SKEP_FAILPOINT: `${point}:kill` });
-    const command = { ...deploy(base, 2, sleeper("2")), placement_id: base.placement_id, deployment: base.deployment, epoch: base.epoch };
-    // before_report kills it in its first beat: the job then arrives at its successor.
-    const url = await Promise.race([urlOf(armed), armed.exited.then(() => undefined)]);
-    if (url !== undefined) await push(here.client, url, command);
-    expect((await armed.exited).signal).toBe("SIGKILL");
-    const second = start(here);
-    const again = await urlOf(second);
-    if (url === undefined) expect(await push(here.client, again, command)).toBe(202);
-    await eventually(() => outcomeOf(here.master, command.job_id) as object | undefined, { what: "the outcome", timeoutMs: 20_000 });
-    const outcome = outcomeOf(here.master, command.job_id) as { status: string; error_code?: string };
-    expect(startsOf(here.dir, command.job_id)).toBeLessThanOrEqual(1);
-    const placements = () => (here.master.beats().at(-1)?.["status"] as { placements: { generation: number; state: string; components: { state: string }[] }[] }).placements;
-    if (outcome.status === "succeeded") {
-      await eventually(() => placements()[0]?.state === "running" && placements()[0]?.generation === 2, { what: "generation 2 running" });
-      expect(startsOf(here.dir, command.job_id)).toBe(1);
-    } else expect(outcome).toMatchObject({ status: "failed", error_code: "interrupted" });
-  });
+    let living = first;
+    for (const point of FAILPOINTS) {
+      living.kill("SIGKILL");
+      await living.exited;
+      const armed = start(here, { SKEP_ALLOW_FAILPOINTS: "1", SKEP_FAILPOINT: `${point}:kill` });
+      generation += 1;
+      const command = deploy(at, generation, sleeper(String(generation)));
+      // before_report kills it in its first beat: the job then arrives at its successor.
+      const url = await Promise.race([urlOf(armed).catch(() => undefined), armed.exited.then(() => undefined)]);
+      if (url !== undefined) await push(here.client, url, command);
+      expect((await armed.exited).signal, point).toBe("SIGKILL");
+      living = start(here);
+      const again = await urlOf(living);
+      if (url === undefined) expect(await push(here.client, again, command)).toBe(202);
+      await eventually(() => outcomeOf(here.master, command.job_id) as object | undefined, { what: `the outcome after ${point}`, timeoutMs: 20_000 });
+      const outcome = outcomeOf(here.master, command.job_id) as { status: string; error_code?: string };
+      const placements = () => (here.master.beats().at(-1)?.["status"] as { placements: { generation: number; state: string }[] }).placements;
+      if (outcome.status === "succeeded") {
+        await eventually(() => placements()[0]?.state === "running" && placements()[0]?.generation === generation, { what: `generation ${generation} running after ${point}` });
+        expect(startsOf(here.dir, command.job_id), point).toBe(1);
+      } else {
+        expect(outcome, point).toMatchObject({ status: "failed", error_code: "interrupted" });
+        expect(startsOf(here.dir, command.job_id), point).toBeLessThanOrEqual(1);
+      }
+    }
+  }, 180_000);
 });

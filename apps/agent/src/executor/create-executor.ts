@@ -16,6 +16,9 @@ import { settleUnfinished } from "./settle-unfinished.ts";
 import type { CancelAsk, Executor, ExecutorDeps } from "./types.ts";
 import { viewPlacements } from "./view-placements.ts";
 
+/** A little above a driver's grace after its signal: what takes longer hangs. */
+const ABANDON_LIMIT_MS = 6_000;
+
 export function createExecutor(deps: ExecutorDeps): Executor {
   const { clock, rng, logger, policy, bootId } = deps;
   const ledger = createLedger({ store: deps.journal, policy, logger });
@@ -198,11 +201,14 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     recordRefusal,
     onDelta: (listener) => void deltaListeners.add(listener),
     onChange: (listener) => void changeListeners.add(listener),
-    stop: async () => {
+    stop: () => {
       phase = "stopping";
-      await scheduler.stop();
+      scheduler.stop();
     },
-    stopWorkloads: () => eyes.stopAll((placementId, component) => (state.placements.get(placementId)?.spec.components.find((one) => one.name === component)?.stop_timeout_s ?? 10) * 1000),
+    stopWorkloads: async () => {
+      await scheduler.abandon(ABANDON_LIMIT_MS);
+      return eyes.stopAll((placementId, component) => (state.placements.get(placementId)?.spec.components.find((one) => one.name === component)?.stop_timeout_s ?? 10) * 1000);
+    },
     logs: (placementId, component, offset, limit) => eyes.logs(placementId, component, offset, limit),
     observe: async () => (await eyes.all()).map((seen) => seen.component),
   };

@@ -2,7 +2,7 @@
 import { type AbortSignalLike, type ComponentSpec, type WorkloadLabels } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
 import type { PlacementEntry } from "../journal/records.ts";
-import { Halted, guard, guardAbort, outcomeOf, step, type JobContext, type JobOutcome } from "./job-context.ts";
+import { Halted, JobFailure, guard, guardAbort, outcomeOf, step, type JobContext, type JobOutcome } from "./job-context.ts";
 import { inStopOrder, isAlive, planComponents, startLevels, wantedHashes, type PlannedComponent, type Seen } from "./plan.ts";
 import { rollBack } from "./run-rollback.ts";
 import { stopOne, stopTimeoutMs, type Effects } from "./stop-one.ts";
@@ -70,7 +70,19 @@ async function bringUp(context: JobContext, command: ApplyCommand, plan: readonl
     }
     await waitFor(context, here.filter((item) => fresh.includes(item) || item.keep?.component.state === "starting"), (item) => item.keep?.component.labels ?? labelsOf(item), driver);
   }
+  await step(context, "look again", () => confirmRunning(context, plan));
   guardAbort(context);
+}
+
+/** What was waited for first may have died while the last was waited for: a success must hold at its own moment. */
+async function confirmRunning(context: JobContext, plan: readonly PlannedComponent[]): Promise<void> {
+  const seen = await context.look();
+  const dead = plan.filter((item) => {
+    if (item.spec === undefined || (item.keep === undefined && item.action === "keep")) return false;
+    const here = seen.find((one) => one.component.labels.component === item.name && one.component.labels.componentHash === item.hash);
+    return here === undefined || here.component.state === "failed" || here.component.state === "stopped";
+  });
+  if (dead.length > 0) throw new JobFailure("exited_early", `not running any more: ${dead.map((item) => item.name).join(", ")}`);
 }
 
 /** Waits for a group together; the first failure ends the waiting of the others. */

@@ -41,7 +41,10 @@ export interface Scheduler {
   runningDeltas(): Delta[];
   forgetRunningDelta(deltaId: string): void;
   halted(): boolean;
-  stop(): Promise<void>;
+  /** No job goes on beyond its present verb. Nothing is undone, nothing is said. */
+  stop(): void;
+  /** After `stop`: ends the verbs in progress and waits for them, so that nothing starts behind the caller's back. */
+  abandon(timeoutMs: number): Promise<void>;
 }
 
 export function createScheduler(deps: SchedulerDeps): Scheduler {
@@ -181,11 +184,15 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
       for (const run of runs.values()) if (run.delta?.id === deltaId) run.delta.forgotten = true;
     },
     halted: () => halt.signal.aborted,
-    stop: async () => {
+    stop: () => {
       open = false;
       halt.abort();
-      // Jobs notice at their next step; a verb in progress is not waited for beyond this turn.
-      await Promise.resolve();
+    },
+    abandon: async (timeoutMs) => {
+      const late = new AbortController();
+      for (const run of runs.values()) run.abort("cancelled");
+      await Promise.race([Promise.all([...runs.values()].map((run) => run.done)), clock.sleep(timeoutMs, late.signal)]);
+      late.abort();
     },
   };
 }

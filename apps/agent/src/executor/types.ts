@@ -90,7 +90,7 @@ export interface Executor {
   /** What is observed may have changed. A wake-up without facts. */
   onChange(listener: () => void): void;
   /** No more jobs, workloads untouched; running jobs are left as they are for the next start to settle. */
-  stop(): Promise<void>;
+  stop(): void;
   /** Stops every component that any driver runs. Only after `stop`. Returns what could not be stopped. */
   stopWorkloads(): Promise<readonly string[]>;
   logs(placementId: string, component: string, offset: number, limit: number): Promise<{ data: Uint8Array; nextOffset: number }>;

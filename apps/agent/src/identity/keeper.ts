@@ -146,9 +146,11 @@ export function createIdentityKeeper({ agentDir, clock, logger, onIdentity }: Ke
   /** The periodic look: unlike a refusal it is no reason to go back to an older certificate. */
   async function reloadIfChanged(): Promise<void> {
     const kept = previous;
+    const before = inUse;
     previous = undefined;
     await reload();
-    previous ??= kept;
+    if (inUse === before) previous ??= kept;
+    else void kept?.link.channel.close();
   }
 }
 

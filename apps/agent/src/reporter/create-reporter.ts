@@ -5,7 +5,8 @@
  */
 import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, jitter, toIso, type AgentPhase, type Clock, type Logger, type Rng } from "@skep/core";
 import { HEARTBEAT_BUDGET_BYTES, MAX_DELTAS, registerReply } from "@skep/protocol";
-import type { Executor, StatusSnapshot } from "../executor/types.ts";
+import type { Executor } from "../executor/types.ts";
+import { createBoundedLook } from "./bounded-look.ts";
 import type { Answer, Channel } from "./channel.ts";
 import { packReport } from "./pack.ts";
 import { readReply } from "./read-reply.ts";
@@ -63,8 +64,6 @@ const MAX_STRETCH_MS = 300_000;
 /** Before the first registration; doubles up to the default interval. */
 const FIRST_RETRY_MS = 250;
 const LOG_EVERY = 10;
-/** Shorter: a busy host seems blind; longer: a hung driver delays beats towards `suspect`. */
-const MIN_LOOK_MS = 500;
 
 export function createReporter(deps: ReporterDeps): Reporter {
   const { executor, clock, rng, logger } = deps;
@@ -85,7 +84,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
   let wakeAtMs = Number.POSITIVE_INFINITY;
   let running: Promise<void> | undefined;
   let posting: Promise<unknown> = Promise.resolve();
-  let looking: Promise<StatusSnapshot> | undefined;
+  const look = createBoundedLook(() => executor.snapshot(), clock);
 
   const wake = (): void => {
     woken = true;
@@ -153,7 +152,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
   async function register(): Promise<boolean> {
     const link = deps.link();
     if (link === undefined) return false;
-    const status = await look();
+    const status = await look(intervalMs);
     const { op_seq: opSeq, jobs } = executor.inventory();
     const packed = packReport({ status, jobs, deltas: [] }, budgetBytes);
     const agentUrl = deps.agentUrl();
@@ -186,7 +185,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
   async function beat(): Promise<"done" | "stale"> {
     const link = deps.link();
     if (link === undefined || session === undefined) return "done";
-    const status = await look();
+    const status = await look(intervalMs);
     // Taken in one turn: the counter, the jobs and the deltas belong to one moment.
     const { op_seq: opSeq, jobs } = executor.inventory();
     const packed = packReport({ status, jobs, deltas: executor.deltas(MAX_DELTAS) }, budgetBytes);
@@ -213,17 +212,6 @@ export function createReporter(deps: ReporterDeps): Reporter {
     // What did not fit, or was said meanwhile, goes at once and not at the next interval.
     if (packed.lifecycle.length > 0 && reply.acked.length > 0 && executor.deltas(1).length > 0) wakeIn(COALESCE_MS);
     return "done";
-  }
-
-  /** A driver that cannot look in time must not silence the host: the beat goes without, and says so. */
-  async function look(): Promise<StatusSnapshot> {
-    looking ??= executor.snapshot().finally(() => (looking = undefined));
-    const limitMs = Math.max(MIN_LOOK_MS, intervalMs / 2);
-    const done = new AbortController();
-    const late = clock.sleep(limitMs, done.signal).then((): StatusSnapshot => ({ deployed: true, placements: null, observed_error: `looking took longer than ${limitMs} ms` }));
-    const seen = await Promise.race([looking, late]);
-    done.abort();
-    return seen;
   }
 
   async function post(link: Link, path: string, body: object): Promise<Answer> {
