@@ -34,7 +34,8 @@ export function ledgerRules(world: () => World): void {
     await append("host.three", { hostId });
     const { events, next } = await follow(start, 3, 2);
     expect(events.map((event) => event.kind)).toEqual(["host.one", "deployment.two", "host.three"]);
-    expect(events[0]).toMatchObject({ severity: "info", message: "message of host.one", hostId, deploymentId: undefined, data: { count: 1 } });
+    expect(events[0]).toMatchObject({ severity: "info", message: "message of host.one", hostId, data: { count: 1 } });
+    expect([events[0]!.deploymentId, events[1]!.hostId, events[1]!.data]).toEqual([undefined, undefined, undefined]);
     expect((await follow(events[0]!.cursor, 2)).events.map((event) => event.kind)).toEqual(["deployment.two", "host.three"]);
     expect(await world().store.readEvents(next, 10)).toMatchObject({ kind: "page", events: [] });
     expect((await follow(start, 2, 1, { hostId })).events.map((event) => event.kind)).toEqual(["host.one", "host.three"]);
