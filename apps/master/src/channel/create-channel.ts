@@ -13,6 +13,7 @@ import type { AgentControl } from "../control/control.ts";
 import type { Identity } from "../identity/create-identity.ts";
 import { createAuthenticator } from "./authenticate.ts";
 import { DEFAULT_GATE } from "./handshake-gate.ts";
+import { parseBody } from "./parse-body.ts";
 import { parseHeartbeat } from "./parse-heartbeat.ts";
 import { createHostLimiter, ratesFor, type HostRates } from "./rate-limits.ts";
 import { createTlsListener, type ListenerLimits, type TlsListener } from "./tls-listener.ts";
@@ -74,7 +75,7 @@ export function createChannel(deps: ChannelDeps): Channel {
   const handlers: Record<SwarmRouteId, Handler> = {
     async register(request, reply, hostId) {
       limiter.take(hostId, "deltas");
-      const body = registerRequest.parse(request.body);
+      const body = parseBody(registerRequest, request.body);
       if (body.agent_url !== undefined) {
         const host = await deps.store.findHost(hostId);
         checkAgentAddress(body.agent_url, { allowLoopback: deps.allowLoopbackAgents, allowedCidr: host?.allowedCidr });
@@ -90,7 +91,7 @@ export function createChannel(deps: ChannelDeps): Channel {
     },
     async rotate(request, reply, hostId) {
       limiter.take(hostId, "deltas");
-      return reply.send(await identity.rotate(hostId, rotateRequest.parse(request.body).csr_pem));
+      return reply.send(await identity.rotate(hostId, parseBody(rotateRequest, request.body).csr_pem));
     },
   };
 

@@ -5,10 +5,11 @@
  */
 import { AGENT_PHASES } from "@skep/core";
 import { heartbeatRequest, MAX_DELTAS, type HeartbeatRequest } from "@skep/protocol";
+import { parseBody } from "./parse-body.ts";
 
-/** Throws ZodError when the envelope is malformed. */
+/** Throws SkepError `invalid_request` when the envelope is malformed. */
 export function parseHeartbeat(body: unknown): HeartbeatRequest {
-  return isPlainlyGood(body) ? body : heartbeatRequest.parse(body);
+  return isPlainlyGood(body) ? body : parseBody(heartbeatRequest, body);
 }
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;

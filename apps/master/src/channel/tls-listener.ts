@@ -4,13 +4,14 @@
  * longer than its stage allows, or get an answer that is not ours.
  */
 import { randomBytes } from "node:crypto";
+import { STATUS_CODES } from "node:http";
 import type { Server, ServerOptions } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 import { SkepError, type Clock, type Logger } from "@skep/core";
 import type { Route } from "@skep/protocol";
 import fastify, { type FastifyInstance } from "fastify";
-import { sendProblem, toProblem } from "../problem.ts";
+import { PROBLEM_CONTENT_TYPE, sendProblem, toProblem } from "../problem.ts";
 import { gateHandshakes, type GateLimits, type HandshakeGate } from "./handshake-gate.ts";
 
 export interface ListenerLimits {
@@ -116,10 +117,10 @@ function answerBrokenRequest(this: unknown, error: Error & { code?: string }, so
     socket.destroy();
     return;
   }
-  const refusal = new SkepError(error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "request_timeout" : error.code === "HPE_HEADER_OVERFLOW" ? "payload_too_large" : "invalid_request");
-  const { status, body } = toProblem(refusal, "unread");
+  const code = error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "request_timeout" : error.code === "HPE_HEADER_OVERFLOW" ? "payload_too_large" : "malformed_json";
+  const { status, body } = toProblem(new SkepError(code, code === "malformed_json" ? "what arrived is not an HTTP request" : undefined), "unread");
   const text = JSON.stringify(body);
-  socket.end(`HTTP/1.1 ${status} ${status === 408 ? "Request Timeout" : status === 413 ? "Payload Too Large" : "Bad Request"}\r\nconnection: close\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`);
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\nconnection: close\r\ncontent-type: ${PROBLEM_CONTENT_TYPE}\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`);
   // A peer that does not read the answer does not keep the socket either.
   socket.destroySoon();
 }

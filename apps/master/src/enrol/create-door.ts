@@ -7,6 +7,7 @@ import { enrolTls, type Credentials } from "@skep/pki";
 import { ENROL_ROUTES, enrolRequest } from "@skep/protocol";
 import type { IdentityControl } from "../control/control.ts";
 import { DEFAULT_GATE } from "../channel/handshake-gate.ts";
+import { parseBody } from "../channel/parse-body.ts";
 import { createTlsListener, type ListenerLimits, type TlsListener } from "../channel/tls-listener.ts";
 
 export interface DoorLimits extends ListenerLimits {
@@ -59,7 +60,7 @@ export function createDoor(deps: { readonly identity: Pick<IdentityControl, "red
     handler: async (request, reply) => {
       take(request.socket.remoteAddress ?? "");
       const { token_id: tokenId } = request.params as { token_id: string };
-      const body = enrolRequest.parse(request.body);
+      const body = parseBody(enrolRequest, request.body);
       return reply.send(await deps.identity.redeem(isUuid(tokenId) ? tokenId : NO_TOKEN, body));
     },
   });
