@@ -47,19 +47,29 @@ export function createApi(options: ApiOptions): Api {
   const { clock } = options;
   const once: Api["once"] = (method, path, body, key) => send({ url: `${options.url()}${path}`, method, token: options.token(), body, key });
 
-  const call = async (method: string, path: string, body?: unknown): Promise<unknown> => {
+  const attempt = async (method: string, path: string, body?: unknown): Promise<ApiReply> => {
     const key = method === "GET" ? undefined : randomUUID();
     const deadlineMs = clock.mono() + options.patienceMs;
     for (;;) {
       const reply = await once(method, path, body, key).catch((error: unknown) => error as Error);
-      if (!(reply instanceof Error) && reply.status < 300) return reply.body;
-      const again = reply instanceof Error || reply.status === 503 || reply.status === 429 || (Object(reply.body) as { code?: unknown }).code === "request_in_progress";
-      if (!again || clock.mono() > deadlineMs) throw reply instanceof Error ? new Error(`${method} ${path}: the master does not answer (${reply.message})`, { cause: reply }) : new ApiRefusal(`${method} ${path}`, reply.status, reply.body);
+      if (!(reply instanceof Error) && !isPassing(reply)) return reply;
+      if (clock.mono() > deadlineMs) {
+        if (reply instanceof Error) throw new Error(`${method} ${path}: the master does not answer (${reply.message})`, { cause: reply });
+        return reply;
+      }
       await clock.sleep(RETRY_PAUSE_MS);
     }
   };
+  const call = async (method: string, path: string, body?: unknown): Promise<unknown> => {
+    const reply = await attempt(method, path, body);
+    if (reply.status < 300) return reply.body;
+    throw new ApiRefusal(`${method} ${path}`, reply.status, reply.body);
+  };
   return { get: (path) => call("GET", path), post: (path, body) => call("POST", path, body), once };
 }
+
+/** Worth asking again, with the same key. */
+const isPassing = ({ status, body }: ApiReply): boolean => status === 503 || status === 429 || (Object(body) as { code?: unknown }).code === "request_in_progress";
 
 interface Outgoing {
   readonly url: string;

@@ -18,9 +18,11 @@ import { readJson, rotateLog, writeJson } from "./files.ts";
 import { SAMPLE_FILE } from "./layout.ts";
 import type { Layout, Programs } from "./layout.ts";
 import { awaitPredecessors, endLeftovers, killLeftovers, recordChildren } from "./leftovers.ts";
-import { createLocalAgent, isEnrolled } from "./local-agent.ts";
+import { createLocalAgent } from "./local-agent.ts";
 import type { LocalAgent } from "./local-agent.ts";
-import { createMasterProcess, portsOf, readAdminToken } from "./master-process.ts";
+import { createMasterProcess, portsOf } from "./master-process.ts";
+import { isEnrolled } from "./match-database.ts";
+import { findAdminToken, readAdminToken } from "./admin-token.ts";
 import { choosePorts, PORT_NAMES } from "./ports.ts";
 import type { Ports } from "./ports.ts";
 import { deploySample, readSample } from "./sample.ts";
@@ -74,7 +76,7 @@ export function createStack(deps: StackDeps): Stack {
     const ready = master?.ready();
     if (ready === undefined || database === undefined) return undefined;
     return {
-      api_url: ready.apiUrl, swarm_url: ready.swarmUrl, enrol_url: ready.enrolUrl, token: readAdminToken(layout),
+      api_url: ready.apiUrl, swarm_url: ready.swarmUrl, enrol_url: ready.enrolUrl, token: readAdminToken(layout) ?? "",
       ca_path: ready.caPath, ca_sha256: ready.caSha256, pid: master?.pid() ?? null, up_pid: process.pid, database_url: database.url,
       hosts: agents.map((agent) => agent.facts()).filter((host): host is HostFacts => host !== undefined),
     };
@@ -107,9 +109,11 @@ export function createStack(deps: StackDeps): Stack {
 
   const startAgents = async (api: Api, ready: MasterReady): Promise<void> => {
     const names = agentNames(config, layout);
-    agents = names.map((name) => createLocalAgent(name, { layout, program: deps.programs.agent, inheritedEnv: config.inheritedEnv, logLevel: config.logLevel, restart: config.restart, clock, logger, onChange: publish }));
+    agents = names.map((name) => createLocalAgent(name, { layout, program: deps.programs.agent, inheritedEnv: config.inheritedEnv, logLevel: config.logLevel, restart: config.restart, clock, logger, onChange: publish, say }));
     await Promise.all(agents.map((agent) => agent.start(api, ready)));
     await Promise.all(names.map((name) => awaitActive(api, name, clock)));
+    const idle = enrolledNames(layout).filter((name) => !names.includes(name));
+    if (idle.length > 0) say(`! not started: ${idle.join(", ")} (enrolled before; give a larger --agents to have them back)`);
     if (names.length > 0) say(`✓ agents      ${ready.swarmUrl}    ${names.join(", ")}`);
   };
 
@@ -119,7 +123,7 @@ export function createStack(deps: StackDeps): Stack {
     const ready = await startMaster();
     checkNotStopped();
     const firstStart = readJson(layout.startedMark) === undefined;
-    const token = readAdminToken(layout);
+    const token = await findAdminToken(layout, config.databaseUrl, ready.apiUrl, clock);
     const api = createApi({ url: () => master?.ready()?.apiUrl ?? ready.apiUrl, token: () => token, clock, patienceMs: API_PATIENCE_MS });
     await startAgents(api, ready);
     checkNotStopped();
@@ -164,9 +168,11 @@ async function freePorts(config: UpConfig, layout: Layout, say: (line: string) =
   return { api: choices.api.port, swarm: choices.swarm.port, enrol: choices.enrol.port };
 }
 
+const enrolledNames = (layout: Layout): string[] => readdirSync(layout.agents).filter((name) => /^local-\d+$/.test(name) && isEnrolled(layout, name)).sort();
+
 /** Those enrolled before, unless another number was asked for: a plain restart must not lose or gain a host. */
 function agentNames(config: UpConfig, layout: Layout): string[] {
-  const enrolled = readdirSync(layout.agents).filter((name) => /^local-\d+$/.test(name) && isEnrolled(layout, name)).length;
+  const enrolled = enrolledNames(layout).length;
   const count = config.agents ?? (enrolled > 0 ? enrolled : DEFAULT_AGENTS);
   return Array.from({ length: count }, (_, index) => `local-${index + 1}`);
 }

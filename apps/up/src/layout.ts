@@ -1,7 +1,7 @@
 /**
  * Where everything of one `skep up` is. A moved or copied state directory keeps working: nothing here is absolute.
  *
- *     DIR/skep.pid  up.json  cli.json  ports.json  children.json  started.json  sample.json
+ *     DIR/skep.pid  up.json  cli.json  tokens.json  ports.json  children.json  started.json  sample.json
  *     DIR/postgres/   the embedded database          DIR/master/   CA, admin.token
  *     DIR/agents/NAME/{identity,state}/              DIR/logs/     one file per process, the previous run's as NAME.log.1
  */
@@ -13,6 +13,8 @@ export interface Layout {
   readonly postgres: string;
   readonly master: string;
   readonly adminToken: string;
+  /** The admin token of each database this directory was started with. 0600. */
+  readonly tokens: string;
   readonly agents: string;
   readonly logs: string;
   /** What runs now, in the shape of the `--json` line. Holds the token: 0600. */
@@ -39,6 +41,7 @@ export function layoutOf(stateDir: string): Layout {
     postgres: at("postgres", "data"),
     master: at("master"),
     adminToken: at("master", "admin.token"),
+    tokens: at("tokens.json"),
     agents: at("agents"),
     logs: at("logs"),
     facts: at("up.json"),

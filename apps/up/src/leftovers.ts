@@ -40,12 +40,13 @@ export async function awaitPredecessors(layout: Layout, clock: Clock, logger: Lo
   }
 }
 
-/** Stops workloads and their runners that no agent is left to stop. Resolves with how many there were. */
-export async function endLeftovers(layout: Layout, clock: Clock): Promise<number> {
-  const first = findWorkloads(layout);
+/** Stops workloads and their runners that no agent is left to stop; of all agents, or of one. Resolves with how many there were. */
+export async function endLeftovers(layout: Layout, clock: Clock, agent?: string): Promise<number> {
+  const find = (): number[] => (agent === undefined ? findWorkloads(layout) : findWorkloadsOf(layout, [agent]));
+  const first = find();
   for (const pid of first) signal(pid, "SIGTERM");
   const deadlineMs = clock.mono() + WORKLOAD_TERM_MS;
-  for (let left = first; left.length > 0; left = findWorkloads(layout)) {
+  for (let left = first; left.length > 0; left = find()) {
     if (clock.mono() > deadlineMs) for (const pid of left) signal(pid, "SIGKILL");
     await clock.sleep(POLL_MS);
   }
@@ -58,25 +59,47 @@ export function killLeftovers(layout: Layout): void {
 }
 
 /** Runners work in their component's directory; what they started carries the placement's label wherever it works. */
-export function findWorkloads(layout: Layout): number[] {
-  let root: string;
-  try {
-    root = `${realpathSync(layout.agents)}/`;
-  } catch {
-    return [];
-  }
-  const placements = new Set(namesIn(layout.agents).flatMap((agent) => namesIn(join(layout.agentState(agent), "workloads", "placements"))));
-  return namesIn("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => pid !== process.pid && isOurs(pid, root, placements) && processStartTime(pid) !== null);
+export const findWorkloads = (layout: Layout): number[] => findWorkloadsOf(layout, namesIn(layout.agents));
+
+function findWorkloadsOf(layout: Layout, agents: readonly string[]): number[] {
+  const roots = agents.flatMap((agent) => realDir(join(layout.agents, agent)));
+  const placements = new Set(agents.flatMap((agent) => namesIn(join(layout.agentState(agent), "workloads", "placements"))));
+  return findProcesses((pid) => worksIn(pid, roots) || isLabelled(pid, placements));
 }
 
-function isOurs(pid: number, root: string, placements: ReadonlySet<string>): boolean {
+/** Everything that works anywhere in the state directory: its database and its workloads. */
+export const findProcessesIn = (layout: Layout): number[] => ((roots) => findProcesses((pid) => worksIn(pid, roots)))(realDir(layout.dir));
+
+function findProcesses(wanted: (pid: number) => boolean): number[] {
+  const pids = namesIn("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
+  return pids.filter((pid) => pid !== process.pid && wanted(pid) && processStartTime(pid) !== null);
+}
+
+function worksIn(pid: number, roots: readonly string[]): boolean {
   try {
-    if (readlinkSync(`/proc/${pid}/cwd`).startsWith(root)) return true;
-    const label = /(?:^|\0)SKEP_PLACEMENT=([^\0]*)/.exec(readFileSync(`/proc/${pid}/environ`, "latin1"))?.[1];
-    return label !== undefined && placements.has(label);
+    const dir = `${readlinkSync(`/proc/${pid}/cwd`)}/`;
+    return roots.some((root) => dir.startsWith(root));
   } catch {
     // Gone, or another user's: not ours.
     return false;
+  }
+}
+
+function isLabelled(pid: number, placements: ReadonlySet<string>): boolean {
+  try {
+    const label = /(?:^|\0)SKEP_PLACEMENT=([^\0]*)/.exec(readFileSync(`/proc/${pid}/environ`, "latin1"))?.[1];
+    return label !== undefined && placements.has(label);
+  } catch {
+    return false;
+  }
+}
+
+/** With its final slash; empty when there is none. */
+function realDir(path: string): string[] {
+  try {
+    return [`${realpathSync(path)}/`];
+  } catch {
+    return [];
   }
 }
 

@@ -3,7 +3,7 @@
  * process makes, and then supervised. Its bundle goes through a pipe and never lies on a disk.
  */
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { createHostReply } from "@skep/protocol";
 import { loadIdentity, saveIdentity } from "@skep/pki";
@@ -16,6 +16,7 @@ import { parseAgentReady } from "./facts.ts";
 import type { AgentReady, HostFacts, MasterReady } from "./facts.ts";
 import { rotateLog, tailOf } from "./files.ts";
 import type { Layout } from "./layout.ts";
+import { isEnrolled, matchDatabase } from "./match-database.ts";
 
 const READY_TIMEOUT_MS = 30_000;
 const ENROL_TIMEOUT_MS = 30_000;
@@ -31,6 +32,8 @@ export interface LocalAgentDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onChange: () => void;
+  /** To a person. */
+  readonly say: (line: string) => void;
 }
 
 export interface LocalAgent {
@@ -40,8 +43,6 @@ export interface LocalAgent {
   /** undefined until it was ready once. */
   facts(): HostFacts | undefined;
 }
-
-export const isEnrolled = (layout: Layout, name: string): boolean => existsSync(join(layout.identity(name), "current"));
 
 export function createLocalAgent(name: string, deps: LocalAgentDeps): LocalAgent {
   const { layout, program } = deps;
@@ -71,6 +72,7 @@ export function createLocalAgent(name: string, deps: LocalAgentDeps): LocalAgent
 
   const start = async (api: Api, master: MasterReady): Promise<void> => {
     rotateLog(layout.log(name));
+    await matchDatabase(api, name, deps);
     mkdirSync(layout.agentState(name), { recursive: true, mode: 0o700 });
     if (!isEnrolled(layout, name)) {
       const bundle = { ...(await requestBundle(api, name)), enrol_urls: [master.enrolUrl], master_urls: [master.swarmUrl] };

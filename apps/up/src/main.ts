@@ -55,8 +55,11 @@ async function run(config: UpConfig): Promise<void> {
       process.exit(EXIT_FAILED);
     }
   };
-  // A second Ctrl-C, or anything else that ends us at once, must leave nothing running.
-  process.on("exit", () => stack.killNow());
+  // A second Ctrl-C in the middle of a stop must leave nothing running. A crash of ours is another matter: then
+  // workloads stay, as after kill -9, and the next start adopts them.
+  process.on("exit", () => leaving && stack.killNow());
+  // Whoever read our output may have gone; that is no reason to end.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   onShutdownSignals((signal) => {
     say("stopping agents, workloads, master and database …");
     void leave(signal, 0);

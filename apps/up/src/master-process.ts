@@ -1,6 +1,4 @@
 /** The master as our child: its settings, and the ports it keeps across restarts. */
-import { readFileSync } from "node:fs";
-import { SkepError } from "@skep/core";
 import type { Clock, Logger } from "@skep/core";
 import { createChild } from "./child.ts";
 import type { Child } from "./child.ts";
@@ -69,13 +67,4 @@ export function portsOf(ready: MasterReady): Ports {
 function onThisMachine(ready: MasterReady): MasterReady {
   const local = (url: string): string => `${new URL(url).protocol}//127.0.0.1:${new URL(url).port}`;
   return { ...ready, apiUrl: local(ready.apiUrl), swarmUrl: local(ready.swarmUrl), enrolUrl: local(ready.enrolUrl) };
-}
-
-/** Throws `unauthenticated` when it is not kept here, as with a database whose first master ran elsewhere. */
-export function readAdminToken(layout: Layout): string {
-  try {
-    return readFileSync(layout.adminToken, "utf8").trim();
-  } catch (cause) {
-    throw new SkepError("unauthenticated", `${layout.adminToken} is missing: this database already has API tokens, made elsewhere. Put an admin's token into that file (mode 0600) and start again`, { cause });
-  }
 }

@@ -20,6 +20,7 @@ export function announce(say: (line: string) => void, { layout, config, started,
   // With --json the token is on stdout; twice would put it into the log of whoever collects stderr.
   if (!config.json) say(started.firstStart ? `✓ token       ${facts.token}  (admin; kept in ${layout.adminToken})` : `✓ token       kept in ${layout.adminToken}`);
   const via = context === "saved" ? "" : ` --state-dir ${quote(layout.dir)}`;
+  if (!started.firstStart) say(`· resumed     what was running and is not is started again within a heartbeat interval or two`);
   if (context === "foreign") say(`! context     ${config.contextFile} belongs to another master and was left alone: use --state-dir`);
   say("");
   say("Next:");
@@ -27,7 +28,7 @@ export function announce(say: (line: string) => void, { layout, config, started,
   if (sample?.running === true) say(`  npx skep${via} logs ${sample.name} -f             follow the sample's output`);
   say(`  npx skep${via} deploy -f samples/hello.json --name mine`);
   say(`  npx skep${via} host add web-01        enrol a real host`);
-  say(`Ctrl-C stops everything it started; ${started.firstStart ? "the next start resumes it" : "resumed"}. Logs: ${layout.logs}`);
+  say(`Ctrl-C stops everything this started; the next start resumes it. Logs: ${layout.logs}`);
 }
 
 const quote = (path: string): string => (/^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`);

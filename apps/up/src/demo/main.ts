@@ -9,7 +9,7 @@ import type { Clock } from "@skep/core";
 import { onShutdownSignals, processStartTime, systemClock } from "@skep/runtime";
 import { demoEnv } from "../config.ts";
 import { tailOf } from "../files.ts";
-import { findWorkloads } from "../leftovers.ts";
+import { findProcessesIn } from "../leftovers.ts";
 import { DemoFailure, expectThat } from "./check.ts";
 import { HEARTBEAT_INTERVAL_MS, openStage } from "./stage.ts";
 import type { Stage } from "./stage.ts";
@@ -61,7 +61,7 @@ async function stopAll(stage: Stage): Promise<string> {
   const pids = [facts.up_pid, facts.pid, ...facts.hosts.map((host) => host.pid)].filter((pid): pid is number => pid !== null);
   const code = await stage.stop();
   expectThat(code === 0, "skep up to end with 0", `${code}`);
-  const left = [...pids.filter((pid) => processStartTime(pid) !== null), ...findWorkloads(stage.layout)];
+  const left = [...pids.filter((pid) => processStartTime(pid) !== null), ...findProcessesIn(stage.layout)];
   expectThat(left.length === 0, "no process to be left", left);
   return "one SIGTERM ended all of it, exit code 0, no process left";
 }
