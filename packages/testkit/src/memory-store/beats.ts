@@ -24,13 +24,14 @@ function writeBeat(context: Context, beat: BeatWrite): BeatResult {
   const changed = newer && (report?.bootId !== full.bootId || report.snapshotHash !== full.snapshotHash);
   if (full !== undefined && newer) {
     state.liveness.set(host.id, {
-      hostId: host.id, lastHeartbeatAt: now(), bootId: full.bootId, seq: full.seq, opSeq: full.opSeq, phase: full.phase, confirmedAt: now(),
+      hostId: host.id, lastHeartbeatAt: now(), bootId: full.bootId, seq: full.seq, opSeq: full.opSeq, phase: full.phase,
+      snapshotAt: now(), observedAt: full.placements === undefined ? before?.observedAt : now(),
     });
     if (changed) takeSnapshot(context, beat.hostId, full);
     addToRing(context, beat.hostId, full, changed);
   } else {
     state.liveness.set(host.id, {
-      ...(before ?? { hostId: host.id, bootId: undefined, seq: 0, opSeq: undefined, phase: undefined, confirmedAt: now() }),
+      ...(before ?? { hostId: host.id, bootId: undefined, seq: 0, opSeq: undefined, phase: undefined, snapshotAt: undefined, observedAt: undefined }),
       lastHeartbeatAt: now(),
     });
   }
@@ -48,18 +49,18 @@ function takeSnapshot(context: Context, hostId: BeatWrite["hostId"], full: FullB
   const report: StoredReport = {
     hostId, bootId: full.bootId, opSeq: full.opSeq, receivedAt: now(), sinceSeq: full.seq, jobIds: jsonCopy(full.jobIds), jobsTruncated: full.jobsTruncated,
     resources: jsonCopy(full.resources), capabilities: full.capabilities === undefined ? [] : [...full.capabilities], observedError: full.observedError, cert: full.cert,
-    snapshotHash: full.snapshotHash, observes: full.placements !== undefined,
+    snapshotHash: full.snapshotHash,
   };
   state.reports.set(hostId, report);
   if (full.placements === undefined) return;
   const reported = new Map(full.placements.map((placement) => [placement.placement_id, placement]));
   for (const placement of state.placements.values()) {
-    if (placement.hostId === hostId && placement.removedAt === undefined) observe(context, placement, reported.get(placement.id), report);
+    if (placement.hostId === hostId && placement.removedAt === undefined) observe(context, placement, reported.get(placement.id));
   }
 }
 
-function observe({ state, now }: Context, placement: PlacementRecord, seen: ReportedPlacement | undefined, report: StoredReport): void {
-  const source = { placementId: placement.id, hostId: placement.hostId, observedAt: now(), bootId: report.bootId, sinceSeq: report.sinceSeq };
+function observe({ state, now }: Context, placement: PlacementRecord, seen: ReportedPlacement | undefined): void {
+  const source = { placementId: placement.id, hostId: placement.hostId, observedAt: now() };
   if (seen !== undefined) {
     state.observed.set(placement.id, {
       ...source, state: seen.state, generation: seen.generation, epoch: seen.epoch, specHash: seen.spec_hash, components: jsonCopy(seen.components),

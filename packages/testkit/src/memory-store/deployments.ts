@@ -1,7 +1,7 @@
 /** Deployments, their generations and their placements: desired state, written by compare-and-set on `version`. */
 import { OPEN_STATUSES } from "@skep/core";
 import type { DeploymentRecord, ObservedRecord, PlacementRecord, PlacementView, Reads, Tx } from "@skep/core";
-import { afterPage, check, jsonCopy, type Context, type StoredObserved, type Sync } from "./state.ts";
+import { afterPage, check, jsonCopy, type Context, type Sync } from "./state.ts";
 
 type DeploymentReads = Sync<Pick<Reads, "findDeployment" | "listDeployments" | "findGeneration" | "listGenerations" | "listPlacements" | "findPlacement" | "fleetCounts">>;
 type DeploymentWrites = Sync<
@@ -10,17 +10,17 @@ type DeploymentWrites = Sync<
 
 export const generationKey = (deploymentId: string, generation: number): string => `${deploymentId}/${generation}`;
 
-export function observedOf({ state }: Context, placementId: string): ObservedRecord | undefined {
-  const stored = state.observed.get(placementId);
-  return stored && confirmed(stored, state);
-}
-
-/** An unchanged beat writes nothing but liveness, and still is a fresh look at everything in the snapshot. */
-function confirmed({ bootId, sinceSeq, ...record }: StoredObserved, state: Context["state"]): ObservedRecord {
-  const report = state.reports.get(record.hostId);
-  const liveness = state.liveness.get(record.hostId);
-  const current = report?.observes === true && report.bootId === bootId && report.sinceSeq === sinceSeq;
-  return current && liveness?.bootId === bootId ? { ...record, observedAt: liveness.confirmedAt } : record;
+/**
+ * A list that repeats itself renews every placement on it without a write; a whole list, taken since the placement
+ * exists, that never named it says that it is absent.
+ */
+export function observedOf({ state }: Context, placement: PlacementRecord): ObservedRecord | undefined {
+  const { id: placementId, hostId, createdAt, removedAt } = placement;
+  const row = state.observed.get(placementId);
+  const hostObservedAt = removedAt === undefined ? state.liveness.get(hostId)?.observedAt : undefined;
+  if (row !== undefined) return hostObservedAt === undefined || hostObservedAt < row.observedAt ? row : { ...row, observedAt: hostObservedAt };
+  if (hostObservedAt === undefined || hostObservedAt <= createdAt) return undefined;
+  return { placementId, hostId, state: "absent", generation: 0, epoch: 0, specHash: "", components: [], observedAt: hostObservedAt };
 }
 
 export function deploymentReads(context: Context): DeploymentReads {
@@ -31,7 +31,7 @@ export function deploymentReads(context: Context): DeploymentReads {
       if (row.placementId === placement.id && (OPEN_STATUSES as readonly string[]).includes(row.status)) openRow = row;
     }
     const host = state.hosts.get(placement.hostId)!;
-    return { placement, hostName: host.name, hostStatus: host.status, observed: observedOf(context, placement.id), openRow };
+    return { placement, hostName: host.name, hostStatus: host.status, observed: observedOf(context, placement), openRow };
   };
   return {
     findDeployment: (idOrName) => {

@@ -1,7 +1,7 @@
 /** Hosts and their sessions. Invariant: a decommissioned host never changes again and answers to its id only. */
 import { SkepError } from "@skep/core";
 import type { HostRecord, HostView, Reads, Tx } from "@skep/core";
-import { afterPage, check, jsonCopy, type Context, type Sync } from "./state.ts";
+import { afterPage, check, jsonCopy, nextCount, type Context, type Sync } from "./state.ts";
 
 type HostReads = Sync<Pick<Reads, "findHost" | "listHosts" | "findHostView" | "listRing">>;
 type HostWrites = Sync<Pick<Tx, "insertHost" | "casHostStatus" | "updateHost" | "recordProbe" | "decommissionHost" | "openSession">>;
@@ -49,6 +49,10 @@ export function hostReads(context: Context): HostReads {
 export function hostWrites(context: Context): HostWrites {
   const { state, policy, now } = context;
   const put = (host: HostRecord, patch: Partial<HostRecord>): void => state.hosts.set(host.id, { ...host, ...patch, version: host.version + 1 });
+  const pinsChanged = (): void => {
+    nextCount(state, "pins");
+    context.signal("pins");
+  };
   return {
     insertHost: (host) => {
       check(state.hosts.get(host.id) === undefined, "hosts_pkey");
@@ -62,9 +66,9 @@ export function hostWrites(context: Context): HostWrites {
     },
     casHostStatus: (id, from, to, because) => {
       const host = state.hosts.get(id);
-      if (host === undefined || (host.status !== from && policy.compareAndSet)) return false;
+      if (host === undefined || host.status === "decommissioned" || (host.status !== from && policy.compareAndSet)) return false;
       put(host, { status: to, statusBecause: because, ...(to === "enrolled" && host.enrolledAt === undefined ? { enrolledAt: now() } : {}) });
-      context.signal("pins");
+      pinsChanged();
       return true;
     },
     updateHost: (id, patch) => {
@@ -82,7 +86,7 @@ export function hostWrites(context: Context): HostWrites {
       put(host, { status: "decommissioned", statusBecause: "decommissioned by an operator", decommissionedAt: now(), schedulable: false, sessionEpoch: host.sessionEpoch + 1, sessionBootId: undefined });
       for (const cert of [...state.certs.values()]) if (cert.hostId === id) state.certs.set(cert.fingerprint, { ...cert, status: "revoked" });
       for (const token of [...state.tokens.values()]) if (token.hostId === id) state.tokens.set(token.id, { ...token, burned: true });
-      context.signal("pins");
+      pinsChanged();
       return true;
     },
     openSession: (id, registration) => {

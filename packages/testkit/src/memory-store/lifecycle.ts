@@ -81,7 +81,9 @@ export function lifecycleWrites(context: Context): LifecycleWrites {
       for (const id of [...new Set(ids)].sort()) {
         const row = state.lifecycle.get(id);
         // Marking a sent row again would only make the dispatcher's own write miss its version.
-        if (row?.status === "pending") sent.push(row.sentAt === undefined ? put(row, { phase: "sent", sentAt: now() }) : row);
+        if (row?.status !== "pending") continue;
+        if (row.sentAt !== undefined) sent.push(row);
+        else if (row.cancelReason === undefined) sent.push(put(row, { phase: "sent", sentAt: now() }));
       }
       return sent;
     },

@@ -46,7 +46,11 @@ export function passStatements(context: Context): PassStatements {
     silentHosts: (olderThanMs, limit) => {
       const hosts = [...state.hosts.values()]
         .map((host) => viewOf(context, host))
-        .filter(({ host, liveness }) => (host.status === "active" || host.status === "suspect") && liveness !== undefined && now() - liveness.lastHeartbeatAt > olderThanMs)
+        .filter(({ host: { status }, liveness }) => {
+          if (liveness === undefined) return false;
+          const silent = now() - liveness.lastHeartbeatAt > olderThanMs;
+          return silent ? status === "active" || status === "suspect" : status === "suspect" || status === "unreachable";
+        })
         .sort((a, b) => a.liveness!.lastHeartbeatAt - b.liveness!.lastHeartbeatAt || byId(a.host, b.host));
       return { now: now(), hosts: hosts.slice(0, limit) };
     },
@@ -58,15 +62,10 @@ export function passStatements(context: Context): PassStatements {
 function inventoryOf({ state }: Context, hostId: string): JobInventory | undefined {
   const report = state.reports.get(hostId);
   const liveness = state.liveness.get(hostId);
-  if (report === undefined || liveness === undefined) return undefined;
-  const current = liveness.bootId === report.bootId;
+  if (report === undefined || liveness?.snapshotAt === undefined || liveness.bootId !== report.bootId) return undefined;
   return {
-    receivedAt: current ? liveness.confirmedAt : report.receivedAt,
-    bootId: report.bootId,
-    opSeq: current ? (liveness.opSeq ?? report.opSeq) : report.opSeq,
-    jobIds: report.jobIds,
-    truncated: report.jobsTruncated,
-    beats: current ? liveness.seq - report.sinceSeq + 1 : 1,
+    receivedAt: liveness.snapshotAt, bootId: report.bootId, opSeq: liveness.opSeq ?? report.opSeq, jobIds: report.jobIds, truncated: report.jobsTruncated,
+    beats: liveness.seq - report.sinceSeq + 1,
   };
 }
 
@@ -78,22 +77,18 @@ function reconcileCases(context: Context, after: string | undefined): ReconcileC
     if (placement.reconcileNotBefore !== undefined && placement.reconcileNotBefore > now()) continue;
     const rows = [...state.lifecycle.values()].filter((row) => row.placementId === placement.id).sort(byId);
     if (rows.some((row) => !isTerminal(row.status))) continue;
-    const observed = observedOf(context, placement.id);
-    if (!differs(placement, observed)) continue;
+    const observed = observedOf(context, placement);
+    const deployment = state.deployments.get(placement.deploymentId)!;
+    if (observed === undefined || !differs(placement, observed) || deployment.deletedAt !== undefined) continue;
     cases.push({
-      placement, observed, deployment: state.deployments.get(placement.deploymentId)!, hostStatus: state.hosts.get(placement.hostId)!.status, lastRow: rows.at(-1),
+      placement, observed, deployment, hostStatus: state.hosts.get(placement.hostId)!.status, lastRow: rows.at(-1),
     });
   }
   return cases;
 }
 
-function differs(placement: PlacementRecord, observed: ObservedRecord | undefined): boolean {
-  switch (placement.desired) {
-    case "running":
-      return observed === undefined || observed.state !== "running" || observed.generation !== placement.generation;
-    case "stopped":
-      return observed === undefined || observed.state !== "stopped" || observed.generation !== placement.generation;
-    case "absent":
-      return observed === undefined || observed.state !== "absent";
-  }
+/** An older generation or epoch that runs is not what is desired; what should be gone and is still in the books is a case whatever is seen. */
+function differs(placement: PlacementRecord, observed: ObservedRecord): boolean {
+  if (placement.desired === "absent") return true;
+  return observed.state !== placement.desired || observed.generation !== placement.generation || observed.epoch !== placement.epoch;
 }

@@ -6,18 +6,13 @@ import type {
 import { Table } from "./table.ts";
 
 export interface StoredLiveness extends HostLiveness {
-  /** When the newest snapshot was last said again: an unchanged beat confirms everything in it. */
-  readonly confirmedAt: Instant;
+  /** The newest full beat: it said the whole snapshot, or said it again. */
+  readonly snapshotAt: Instant | undefined;
+  /** The newest full beat whose host could look: it renews every observation. */
+  readonly observedAt: Instant | undefined;
 }
 export interface StoredReport extends HostReport {
   readonly snapshotHash: string;
-  /** False when the host could not look: its snapshot confirms no observation. */
-  readonly observes: boolean;
-}
-export interface StoredObserved extends ObservedRecord {
-  /** The snapshot it came from; while that one is current, every beat confirms the observation. */
-  readonly bootId: string;
-  readonly sinceSeq: number;
 }
 export interface StoredRing {
   readonly beats: readonly RingBeat[];
@@ -56,7 +51,8 @@ export interface State {
   readonly deployments: Table<DeploymentRecord>;
   readonly generations: Table<GenerationRecord>;
   readonly placements: Table<PlacementRecord>;
-  readonly observed: Table<StoredObserved>;
+  /** `observedAt` is when it last changed; the host's liveness says how fresh it is. */
+  readonly observed: Table<ObservedRecord>;
   readonly lifecycle: Table<LifecycleRow>;
   readonly events: Table<StoredEvent>;
   readonly audit: Table<StoredAudit>;

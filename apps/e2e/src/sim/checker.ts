@@ -1,0 +1,151 @@
+/**
+ * The invariants (faults.md, as rulings 14 makes them exact), judged against the truth. Frozen rows, invented outcomes and
+ * false deaths are judged whenever something was committed; liveness and agreement once everything is well again.
+ */
+import { isTerminal, type HostStatus, type LifecycleRow } from "@skep/core";
+import { INTERVAL_MS, TIMINGS, type Cluster } from "./cluster.ts";
+import type { Operators } from "./operators.ts";
+import { EPOCH_MS } from "./process.ts";
+import type { Truth } from "./truth.ts";
+import type { World } from "./world.ts";
+
+/** Longest a job may take between two records of its journal: a component's start, or a stop. */
+const STEP_MS = 60_000;
+/** 3 intervals and one sweep, after the last sign of progress. */
+const LIVENESS_MS = 3 * INTERVAL_MS + TIMINGS.sweepIntervalMs + STEP_MS;
+const ALIVE = ["starting", "running", "unhealthy", "backoff"];
+
+export interface Checker {
+  /** Looks at what is committed now. */
+  look(): void;
+  /** After the calm. `sinceMs` is when it began. */
+  finish(sinceMs: number): void;
+}
+
+export function createChecker(world: World, cluster: Cluster, truth: Truth, operators: Operators): Checker {
+  const { committed } = cluster.database;
+  const ended = new Map<string, LifecycleRow>();
+  const statuses = new Map<string, string>();
+  const hostStatuses = new Map<string, HostStatus>();
+  const facts = (row: LifecycleRow): string => `${row.status} ${row.failureCode ?? ""} ${row.version}`;
+  const name = (row: LifecycleRow): string => `${row.operation} ${row.id} (generation ${row.generation}, ${row.deployment})`;
+
+  function look(): void {
+    for (const row of committed.lifecycle.values()) {
+      const before = ended.get(row.id);
+      if (before !== undefined && facts(before) !== facts(row)) truth.violate("I2", `${name(row)} ended as ${facts(before)} and now is ${facts(row)}`);
+      if (statuses.get(row.id) === row.status) continue;
+      world.trace(`row ${row.id} ${row.operation} ${row.deployment} ${row.status} ${row.failureCode ?? ""}: ${row.because ?? ""}`);
+      statuses.set(row.id, row.status);
+      if (isTerminal(row.status)) {
+        ended.set(row.id, row);
+        judgeEnd(row);
+      } else if (row.status === "lost") judgeSilence(row.hostId, `${name(row)} is lost`);
+    }
+    for (const host of committed.hosts.values()) {
+      if (hostStatuses.get(host.id) === host.status) continue;
+      hostStatuses.set(host.id, host.status);
+      world.trace(`host ${host.name} is ${host.status}: ${host.statusBecause ?? ""}`);
+      if (host.status === "unreachable") judgeSilence(host.id, `host ${host.name} is unreachable`);
+    }
+  }
+
+  /** The control plane's own trouble never looks like the death of a host. */
+  function judgeSilence(hostId: string, what: string): void {
+    if (!truth.hadTrouble(hostId as never, TIMINGS.hardLimitMs + 2 * INTERVAL_MS)) truth.violate("I14", `${what}, and nothing was wrong with the host`);
+  }
+
+  /** Outcomes are somebody's word: the agent's, or an operator's decision; silence has none. */
+  function judgeEnd(row: LifecycleRow): void {
+    const words = truth.words(row.id);
+    if (row.status === "succeeded" && !words.has("succeeded")) truth.violate("I5", `${name(row)} is succeeded, and its agent never said so`);
+    if (row.status === "cancelled" && row.sentAt !== undefined && !words.has("cancelled")) truth.violate("I5", `${name(row)} is cancelled, and its agent never said so`);
+    if (row.status !== "failed") return;
+    if (row.failureCode === "host_lost" && !operators.decided.has(row.id) && !(row.because ?? "").includes("force")) {
+      truth.violate("I5", `${name(row)} failed as host_lost, and nobody decided so`);
+    }
+    if ((row.failureCode === "agent_error" || row.failureCode === "interrupted") && !words.has("failed")) truth.violate("I5", `${name(row)} is ${row.failureCode}, and its agent never said so`);
+  }
+
+  function finish(sinceMs: number): void {
+    look();
+    checkAccepted();
+    checkTruth();
+    checkOnce();
+    checkLiveness(sinceMs);
+    checkObserved();
+  }
+
+  /** I1: what was promised is there, once. */
+  function checkAccepted(): void {
+    const accepted = new Map<string, number>();
+    for (const entry of committed.audit.values()) {
+      if (entry.outcome === "allowed" && entry.requestId !== undefined) accepted.set(entry.requestId, (accepted.get(entry.requestId) ?? 0) + 1);
+    }
+    for (const promise of operators.promised) {
+      const times = accepted.get(promise.requestId) ?? 0;
+      if (times > 1) truth.violate("I1", `${promise.requestId} (${promise.what}) was accepted ${times} times`);
+      if (promise.replies.length > 0 && times === 0) truth.violate("I1", `${promise.requestId} (${promise.what}) was promised and is not in the ledger`);
+      if (new Set(promise.replies.map((body) => JSON.stringify(body))).size > 1) truth.violate("I1", `${promise.requestId} (${promise.what}) was answered in two ways`);
+      for (const body of promise.replies) {
+        for (const id of (body as { lifecycle_ids?: string[] }).lifecycle_ids ?? []) if (committed.lifecycle.get(id) === undefined) truth.violate("I1", `${promise.requestId} was promised row ${id}, which does not exist`);
+      }
+    }
+  }
+
+  /** I5: nothing of a failed row's own runs, unless its steps say so. */
+  function checkTruth(): void {
+    for (const host of cluster.hosts) {
+      for (const { labels, state } of host.workloads.entries()) {
+        const row = committed.lifecycle.get(labels.jobId);
+        if (row?.status !== "failed" || !ALIVE.includes(state) || labels.generation !== row.generation || operators.decided.has(row.id)) continue;
+        const told = row.steps.some((step) => !step.ok && step.name.includes(labels.component));
+        if (!told) truth.violate("I5", `${name(row)} failed (${row.failureCode ?? ""}: ${row.because ?? ""}), and its ${labels.component} is ${state} on ${host.name}`);
+      }
+    }
+  }
+
+  /** I13: however many sweep, each end is told once. */
+  function checkOnce(): void {
+    const ends = new Map<string, number>();
+    for (const { event } of committed.events.values()) {
+      const status = event.kind.startsWith("lifecycle.") ? event.kind.slice("lifecycle.".length) : "";
+      if (event.lifecycleId === undefined || !isTerminal(status as LifecycleRow["status"])) continue;
+      const times = (ends.get(event.lifecycleId) ?? 0) + 1;
+      ends.set(event.lifecycleId, times);
+      if (times === 2) truth.violate("I13", `row ${event.lifecycleId} ended twice`);
+    }
+  }
+
+  /** I6: with everybody back and no job moving, every row has an end. */
+  function checkLiveness(sinceMs: number): void {
+    for (const row of committed.lifecycle.values()) {
+      if (isTerminal(row.status)) continue;
+      const movedMs = Math.max(sinceMs, row.createdAt - EPOCH_MS, truth.movedAtMs(row.id) ?? 0);
+      const waitedMs = world.nowMs() - movedMs;
+      if (waitedMs > LIVENESS_MS) truth.violate("I6", `${name(row)} is still ${row.status} (${row.phase}: ${row.because ?? ""}) ${Math.round(waitedMs / 1000)} s after anything moved`);
+    }
+  }
+
+  /** I7: what the ledger calls observed is what runs. */
+  function checkObserved(): void {
+    const atMs = world.nowMs();
+    for (const placement of committed.placements.values()) {
+      if (placement.removedAt !== undefined) continue;
+      const host = cluster.hosts.find((one) => one.id === placement.hostId)!;
+      const rows = [...committed.lifecycle.values()].filter((row) => row.placementId === placement.id);
+      const settled = rows.every((row) => isTerminal(row.status) && atMs - ((row.completedAt ?? 0) - EPOCH_MS) > 2 * INTERVAL_MS);
+      const entries = host.workloads.entries().filter((entry) => entry.labels.placementId === placement.id);
+      const quiet = entries.every((entry) => atMs - entry.sinceMs > 2 * INTERVAL_MS);
+      if (!settled || !quiet) continue;
+      const actual = entries.filter((entry) => ALIVE.includes(entry.state)).map((entry) => `${entry.labels.component}:${entry.state}`).sort().join(" ");
+      const observed = committed.observed.get(placement.id);
+      const seen = (observed?.components ?? []).filter((component) => ALIVE.includes(component.state)).map((component) => `${component.name}:${component.state}`).sort().join(" ");
+      if (actual !== seen) truth.violate("I7", `placement ${placement.id} on ${host.name}: observed "${seen}" (${observed?.state ?? "never"}), actual "${actual}"`);
+      const word = observed?.state;
+      if (word === "running" && actual === "") truth.violate("I7", `placement ${placement.id} on ${host.name} is called running, and nothing of it runs`);
+    }
+  }
+
+  return { look, finish };
+}

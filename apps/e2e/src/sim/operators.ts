@@ -1,0 +1,141 @@
+/**
+ * Operators: random requests with an Idempotency-Key each, sent again under the same key until something definite is
+ * heard. What they were promised is kept, for the checker.
+ */
+import { SkepError, below, type Rng } from "@skep/core";
+import { specHash } from "@skep/runtime";
+import { INTERVAL_MS, type Cluster } from "./cluster.ts";
+import { NoAnswer } from "./network.ts";
+import { createProcess, type SimProcess } from "./process.ts";
+import type { World } from "./world.ts";
+
+type Control = NonNullable<ReturnType<Cluster["masters"][number]["running"]>>["control"];
+type DeployRequest = Parameters<Control["deploy"]>[0];
+type Spec = DeployRequest["spec"];
+type Context = Parameters<Control["deploy"]>[1];
+
+export interface Promised {
+  /** Names the logical request: every retry carries it, and so does the audit entry of what was accepted. */
+  readonly requestId: string;
+  readonly what: string;
+  /** Bodies of every 2xx that was heard. */
+  readonly replies: unknown[];
+  sent: boolean;
+}
+
+export interface Operators {
+  readonly promised: readonly Promised[];
+  /** Rows an operator gave up on, or asked to be dropped by force: their outcome is a decision, not a finding. */
+  readonly decided: ReadonlySet<string>;
+  start(untilMs: number): void;
+}
+
+const CLIENT_TIMEOUT_MS = 12_000;
+const MAX_TRIES = 8;
+
+export function createOperators(world: World, cluster: Cluster, deployments: number): Operators {
+  const rng = world.rng("operators");
+  const process: SimProcess = createProcess(world, "cli", { skewMs: 0, diesHere: () => false });
+  const promised: Promised[] = [];
+  const decided = new Set<string>();
+  const names = Array.from({ length: deployments }, (_, index) => `app-${index + 1}`);
+  let count = 0;
+
+  async function request(what: string, run: (control: Control, context: Context) => Promise<{ body: unknown }>, body: unknown): Promise<void> {
+    const entry: Promised = { requestId: `op-${++count}`, what, replies: [], sent: true };
+    promised.push(entry);
+    const context: Context = { actor: "token:sim", requestId: entry.requestId, idempotency: { scope: `sim ${what.split(" ")[0]}`, key: entry.requestId, bodyHash: specHash(body) } };
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const master = cluster.masters[below(rng, cluster.masters.length)]!;
+      try {
+        const reply = await cluster.network.call({
+          from: { name: "cli", process }, to: { name: master.name, process: () => master.running()?.process }, what: `${entry.requestId} ${what}`,
+          timeoutMs: CLIENT_TIMEOUT_MS, handle: async () => run(master.running()!.control, context),
+        });
+        entry.replies.push(reply.body);
+        world.trace(`${entry.requestId} ${what}: accepted`);
+        // Now and then an answer is lost behind the client's back, and a person presses the button again.
+        if (rng.float() < 0.7) return;
+      } catch (error) {
+        if (!(error instanceof NoAnswer) && !(error instanceof SkepError)) throw error;
+        const final = error instanceof SkepError && !error.retryable;
+        world.trace(`${entry.requestId} ${what}: ${error instanceof SkepError ? error.code : "no answer"}`);
+        if (final) return;
+      }
+      await world.sleep(1_000 + below(rng, 45_000));
+    }
+  }
+
+  const pick = <T>(list: readonly T[]): T | undefined => list[below(rng, list.length)];
+  const timeoutS = (): number | undefined => pick([undefined, undefined, 60, 120, 300]);
+
+  function spec(): Spec {
+    const components = ["a", "b", "c"].slice(0, 1 + below(rng, 3)).map((name, index) => ({
+      name, command: [], env: { V: String(below(rng, 1_000)) }, ports: [], restart: { policy: "always" as const },
+      depends_on: index > 0 && rng.float() < 0.5 ? ["a"] : [], stop_timeout_s: 10,
+      noop: { start_ms: below(rng, rng.float() < 0.3 ? 40_000 : 2_000), ...(rng.float() < 0.06 ? { fail: { at: pick(["prepare", "start", "stop"] as const)!, message: "told to fail" } } : {}) },
+    }));
+    return { driver: "noop", components };
+  }
+
+  async function act(): Promise<void> {
+    const name = pick(names)!;
+    const dice = rng.float();
+    const open = [...cluster.database.committed.lifecycle.values()].filter((row) => row.completedAt === undefined);
+    const timeout = timeoutS();
+    const late = timeout === undefined ? {} : { timeout_s: timeout };
+    if (dice < 0.3) {
+      const hosts = cluster.hosts.map((host) => host.id).filter(() => rng.float() < 0.6);
+      const body = {
+        name, spec: spec(), placement: hosts.length === 0 ? { replicas: 1 } : { hosts }, reconcile: rng.float() < 0.7 ? ("auto" as const) : ("report" as const),
+        replace: rng.float() < 0.8, dry_run: false, ...late,
+      };
+      return request(`deploy ${name}`, (control, context) => control.deploy(structuredClone(body), context), body);
+    }
+    if (dice < 0.55) {
+      const body = rng.float() < 0.7 ? { env: { V: String(below(rng, 1_000)) }, dry_run: false, ...late } : { desired: pick(["running", "stopped"] as const)!, dry_run: false, ...late };
+      return request(`mutate ${name}`, (control, context) => control.mutate(name, body, context), body);
+    }
+    if (dice < 0.7) return request(`redeploy ${name}`, (control, context) => control.redeploy(name, late, context), late);
+    if (dice < 0.76) {
+      const body = { generation: 1 + below(rng, 5), ...late };
+      return request(`rollback ${name}`, (control, context) => control.rollback(name, body, context), body);
+    }
+    if (dice < 0.86) {
+      const body = { force: rng.float() < 0.2, ...late };
+      return request(`teardown ${name}`, (control, context) => control.teardown(name, body, context), body).then(() => noteForced(name, body.force));
+    }
+    const row = pick(open);
+    if (row === undefined) return;
+    if (row.status === "lost" && rng.float() < 0.15) {
+      decided.add(row.id);
+      return request(`resolve ${row.id}`, (control, context) => control.resolveLost(row.id, undefined, context), {});
+    }
+    return request(`cancel ${row.id}`, (control, context) => control.cancel(row.id, context), {});
+  }
+
+  /** Force may have given rows up: they failed as `host_lost` by this request. */
+  function noteForced(name: string, forced: boolean): void {
+    if (!forced) return;
+    for (const row of cluster.database.committed.lifecycle.values()) {
+      if (row.deployment === name && row.failureCode === "host_lost" && (row.because ?? "").includes("force")) decided.add(row.id);
+    }
+  }
+
+  return {
+    promised, decided,
+    start: (untilMs) => {
+      const meanMs = INTERVAL_MS * (0.7 + rng.float() * 2.5);
+      const next = (): void => {
+        if (world.nowMs() >= untilMs) return;
+        void act().catch((error: unknown) => {
+          throw error;
+        });
+        world.after(exponential(rng, meanMs), next);
+      };
+      world.after(2_000, next);
+    },
+  };
+}
+
+export const exponential = (rng: Rng, meanMs: number): number => -Math.log(1 - rng.float()) * meanMs;
