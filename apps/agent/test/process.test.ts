@@ -57,13 +57,15 @@ const urlOf = async (program: Program): Promise<string> => (JSON.parse((await pr
 const push = (client: HttpAgent, origin: string, command: { operation: string }): Promise<number> =>
   client.request({ origin, path: `/${command.operation}`, method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(command) }).then(async (response) => (await response.body.dump(), response.statusCode), () => 0);
 
-const sleeper = (version: string): Spec => ({ driver: "process", components: [{ name: "web", command: [process.execPath, "-e", "setInterval(() => {}, 1000)"], env: { VERSION: version }, ports: [], restart: { policy: "always" }, depends_on: [], stop_timeout_s: 2 }] });
+const sleeper = (version: string): Spec => ({ driver: "process", components: [{ name: "web", command: [process.execPath, "-e", "process.stdin.resume(); require('node:net').createServer().listen(0, '127.0.0.1')"], env: { VERSION: version }, ports: [], restart: { policy: "always" }, depends_on: [], stop_timeout_s: 2 }] });
 
 /** Starts of a job, from the runners' own books. */
 function startsOf(dir: string, jobId: string): number {
   const files = existsSync(join(dir, "state")) ? readdirSync(join(dir, "state"), { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith("starts.log")) : [];
   return files.flatMap((path) => readFileSync(join(dir, "state", path), "utf8").split("\n")).filter((line) => line.includes(jobId)).length;
 }
+const placementsOf = (master: FakeMaster): { generation: number; state: string }[] =>
+  (master.beats().at(-1)!["status"] as { placements: { generation: number; state: string }[] }).placements;
 const outcomeOf = (master: FakeMaster, jobId: string): unknown => master.deltas().findLast((delta) => delta["job_id"] === jobId && delta["status"] !== "running");
 
 describe("the agent's process", () => {
@@ -78,7 +80,7 @@ describe("the agent's process", () => {
     await first.exited;
     const second = start(here);
     const url = await urlOf(second);
-    await eventually(() => (here.master.beats().at(-1)?.["status"] as { placements: { state: string }[] }).placements[0]?.state === "running", { what: "the adopted workload" });
+    await eventually(() => placementsOf(here.master)[0]?.state === "running", { what: "the adopted workload" });
     expect(await push(here.client, url, command)).toBe(202);
     expect(startsOf(here.dir, command.job_id)).toBe(1);
     const gone = teardown(command, 2);
@@ -159,9 +161,8 @@ describe("killed at each point", () => {
       if (url === undefined) expect(await push(here.client, again, command)).toBe(202);
       await eventually(() => outcomeOf(here.master, command.job_id) as object | undefined, { what: `the outcome after ${point}`, timeoutMs: 20_000 });
       const outcome = outcomeOf(here.master, command.job_id) as { status: string; error_code?: string };
-      const placements = () => (here.master.beats().at(-1)?.["status"] as { placements: { generation: number; state: string }[] }).placements;
       if (outcome.status === "succeeded") {
-        await eventually(() => placements()[0]?.state === "running" && placements()[0]?.generation === generation, { what: `generation ${generation} running after ${point}` });
+        await eventually(() => placementsOf(here.master)[0]?.state === "running" && placementsOf(here.master)[0]?.generation === generation, { what: `generation ${generation} running after ${point}` });
         expect(startsOf(here.dir, command.job_id), point).toBe(1);
       } else {
         expect(outcome, point).toMatchObject({ status: "failed", error_code: "interrupted" });

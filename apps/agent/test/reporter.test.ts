@@ -7,9 +7,10 @@ import { eventually } from "@skep/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { cleanup, startAgent, startMaster } from "./kit/agent-kit.ts";
 import { deploy, specOf, target } from "./kit/executor-kit.ts";
-import { hostLeaf, identityOf } from "./kit/fake-master.ts";
+import { hostLeaf, identityOf, type FakeMaster } from "./kit/fake-master.ts";
 
 afterEach(cleanup);
+const statusOf = (master: FakeMaster): { placements: unknown[] } => master.beats().at(-1)!["status"] as { placements: unknown[] };
 
 describe("beats", () => {
   test("registers first, then beats in the wire's form over one connection", async () => {
@@ -38,7 +39,7 @@ describe("beats", () => {
     expect(parseItems(deltaSchema, master.deltas(), "lifecycle").rejected).toEqual([]);
     master.on("heartbeat", undefined);
     await eventually(() => agent.executor.deltas(1).length === 0, { what: "an empty outbox" });
-    expect(parseItems(reportedPlacement, ((master.beats().at(-1)?.["status"] as { placements: unknown[] }).placements), "placements").rejected).toEqual([]);
+    expect(parseItems(reportedPlacement, statusOf(master).placements, "placements").rejected).toEqual([]);
   });
 
   test("a verdict of any kind frees the outbox; a beat that acknowledges nothing frees nothing (control)", async () => {

@@ -61,8 +61,9 @@ const JITTER_SHARE = 0.1;
 const MIN_BUDGET_BYTES = 16_384;
 /** While refused (403, 404), at most. Shorter hammers a master that said no; longer leaves a re-enrolled host dark. */
 const MAX_STRETCH_MS = 300_000;
-/** Before the first registration; doubles up to the default interval. */
+/** Before the first registration; doubles up to the cap. A longer cap leaves a returned host silent that long after its master is back. */
 const FIRST_RETRY_MS = 250;
+const FIRST_RETRY_CAP_MS = 4_000;
 const LOG_EVERY = 10;
 
 export function createReporter(deps: ReporterDeps): Reporter {
@@ -116,8 +117,8 @@ export function createReporter(deps: ReporterDeps): Reporter {
   }
 
   function everyMs(): number {
-    // Nobody has told us an interval yet: soon again, because a master that is just starting must not wait half a minute for its hosts.
-    if (!heard) return Math.min(refusals === 0 ? DEFAULT_HEARTBEAT_INTERVAL_MS : MAX_STRETCH_MS, FIRST_RETRY_MS * 2 ** Math.min(tries, 16));
+    // Nobody has told us an interval yet: soon again, because a master that is just starting must not wait long for its hosts.
+    if (!heard) return Math.min(refusals === 0 ? FIRST_RETRY_CAP_MS : MAX_STRETCH_MS, FIRST_RETRY_MS * 2 ** Math.min(tries, 16));
     return refusals === 0 ? intervalMs : Math.min(MAX_STRETCH_MS, intervalMs * 2 ** Math.min(refusals, 16));
   }
 
