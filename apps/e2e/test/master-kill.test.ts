@@ -1,0 +1,95 @@
+/**
+ * The master is killed at random instants and at every named point between request, commit, dispatch, 202 and delta,
+ * while operators go on asking. At the end every promise is in the ledger, every row is true, and no job ran twice.
+ */
+import { below, seededRng } from "@skep/core";
+import { systemClock } from "@skep/runtime";
+import { eventually, seedFromEnv, tempDatabase, tempDir } from "@skep/testkit";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { startFleet, type Agent, type Fleet } from "../src/harness/fleet.ts";
+import { createOperators } from "../src/harness/load.ts";
+import { readStarts, startedTwice } from "../src/harness/starts.ts";
+import { ledgerProblems } from "../src/harness/truth.ts";
+
+const RANDOM_KILLS = 50;
+const FAILPOINTS = ["before_commit", "after_commit", "after_claim", "before_push", "after_push", "before_record", "before_beat_commit", "after_beat_commit"];
+
+let fleet: Fleet;
+let agents: Agent[];
+let database: Awaited<ReturnType<typeof tempDatabase>>;
+const seed = seedFromEnv();
+
+beforeAll(async () => {
+  database = await tempDatabase({ url: inject("postgres").embedded });
+  // 200 ms intervals, so that a test sees in seconds what a fleet sees in minutes (rulings 1).
+  fleet = await startFleet({ dir: tempDir("master-kill"), databaseUrl: database.url, intervalMs: 200 });
+  agents = [await fleet.addAgent("bee-1"), await fleet.addAgent("bee-2")];
+});
+
+afterAll(async () => {
+  await fleet?.stop();
+  await database?.drop();
+});
+
+test(`a master killed ${RANDOM_KILLS} times at random and at ${FAILPOINTS.length} named points loses nothing and repeats nothing`, async () => {
+  const clock = systemClock();
+  const rng = seededRng(seed);
+  const operators = createOperators({
+    api: () => fleet.api, clock, rng, lanes: 3, deployments: ["ants", "bats", "cats", "dogs", "elks", "foxes"], hosts: ["bee-1", "bee-2"],
+    spec: (chance) => ({ driver: "noop", components: [{ name: "one", noop: { start_ms: below(chance, 120) } }, { name: "two", depends_on: ["one"] }] }),
+  });
+  const load = operators.run();
+  let byFailpoint = 0;
+  for (let round = 0; round < RANDOM_KILLS; round++) {
+    await clock.sleep(below(rng, 500));
+    await fleet.master.kill();
+    // Some lives end before they have begun: at a named point, or right after the start.
+    const failpoint = round % 2 === 0 ? FAILPOINTS[(round / 2) % FAILPOINTS.length] : undefined;
+    await fleet.master.start(failpoint === undefined ? {} : { SKEP_FAILPOINT: `${failpoint}:${1 + below(rng, 4)}` });
+    if (failpoint !== undefined) {
+      await eventually(() => !fleet.master.running(), { what: `the master dies at ${failpoint}`, timeoutMs: 15_000 });
+      byFailpoint += 1;
+      await fleet.master.start();
+    }
+  }
+  operators.stop();
+  await load;
+
+  await eventually(async (status) => {
+    const open = await fleet.api.get("/v1/lifecycle?open=true&limit=500");
+    status(`${open.items.length} open rows: ${JSON.stringify(open.items.slice(0, 3))}\n${fleet.tails()}`);
+    return open.items.length === 0;
+  }, { what: "every row is terminal", timeoutMs: 60_000 });
+
+  const ids = operators.promised.flatMap((promise) => promise.lifecycleIds);
+  expect(operators.promised.length).toBeGreaterThan(RANDOM_KILLS);
+  const rows = await ledgerRows();
+  const ledger = new Map(rows.map((row) => [row.id, row]));
+  expect(ids.filter((id) => !ledger.has(id))).toEqual([]);
+  // Every row was promised to somebody, once: no request was taken twice (I1).
+  expect(rows.filter((row) => !ids.includes(row.id)).map((row) => [row.deployment, row.operation, row.because])).toEqual([]);
+  expect(new Set(ids).size).toBe(ids.length);
+  // Nobody but the master was hurt, and nothing here can fail: any other word would be a lie.
+  expect(rows.filter((row) => row.status !== "succeeded").map((row) => [row.deployment, row.operation, row.status, row.failure_code, row.error, row.because])).toEqual([]);
+
+  const starts = agents.flatMap((agent) => readStarts(agent.stateDir));
+  expect(startedTwice(starts)).toEqual([]);
+  expect(starts.length).toBeGreaterThan(0);
+  await eventually(async (status) => {
+    const problems = await ledgerProblems(fleet.api);
+    status(problems.join("; "));
+    return problems.length === 0;
+  }, { what: "what hosts report is what the ledger says", timeoutMs: 20_000 });
+  console.log(`seed ${seed}: ${RANDOM_KILLS + byFailpoint} kills (${byFailpoint} at named points), ${operators.promised.length} operations, ${rows.length} rows, ${starts.length} starts, ${operators.retries()} retries, refused ${JSON.stringify([...operators.refused])}`);
+});
+
+async function ledgerRows(): Promise<any[]> {
+  const rows: any[] = [];
+  let cursor = "";
+  do {
+    const page: any = await fleet.api.get(`/v1/lifecycle?newest_first=false&limit=500${cursor === "" ? "" : `&cursor=${cursor}`}`);
+    rows.push(...page.items);
+    cursor = page.next_cursor ?? "";
+  } while (cursor !== "");
+  return rows;
+}
