@@ -20,10 +20,10 @@ export class StoreError extends Error {
 }
 
 /**
- * 08 connection · 53 resources · 57P server going away · 57014 statement_timeout · 55P03 lock_timeout · 25P03 idle in
+ * 08 connection · 28 and 3D not let in · 53 resources · 57P server going away · 57014 statement_timeout · 55P03 lock_timeout · 25P03 idle in
  * transaction · 25P04 transaction too long · 40 serialization and deadlock: nothing was done and the same call may succeed.
  */
-const UNAVAILABLE = /^(?:08|53|57P|40)|^(?:57014|55P03|25P03|25P04)$/;
+const UNAVAILABLE = /^(?:08|28|3D|53|57P|40)|^(?:57014|55P03|25P03|25P04)$/;
 const NODE_CODES = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN", "ENOENT"]);
 /** The driver's own words, which carry no code. */
 const DRIVER_WORDS =

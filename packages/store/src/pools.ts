@@ -58,7 +58,9 @@ export function createPool(options: PoolOptions): ConnectionPool {
   // An idle connection that the server ends emits here; without a listener it would end the process.
   pool.on("error", (error) => logger.warn({ pool: name, error: toStoreError(error).message }, "an idle database connection broke"));
   const admit = (): void => {
-    if (pool.waitingCount > 2 * size) throw new SkepError("overloaded", `the ${name} queue for the database is full`, { retryAfterMs: 1_000 });
+    // The driver counts as waiting whoever an idle or a new connection will serve in a moment.
+    const queued = pool.waitingCount - pool.idleCount - (size - pool.totalCount);
+    if (queued > 2 * size) throw new SkepError("overloaded", `the ${name} queue for the database is full`, { retryAfterMs: 1_000 });
   };
   return {
     db: drizzle(pool),
