@@ -70,7 +70,7 @@ export async function followEvents({ store, clock, logger }: Deps, stream: Strea
       if (page.kind === "expired") throw new SkepError("cursor_expired", "The stream fell behind what is kept.");
       return page;
     } catch (error) {
-      if (!(error instanceof SkepError) || error.code !== "database_unavailable") throw error;
+      if (!(error instanceof SkepError) || !error.retryable) throw error;
       logger.warn({ err: error }, "events cannot be read; the stream waits");
       return undefined;
     }

@@ -90,7 +90,7 @@ export async function followLogs(
         adopt(await look(), 0);
       } catch (error) {
         // Agents can be read while the ledger cannot: what is known is followed on.
-        if (!(error instanceof SkepError) || error.code !== "database_unavailable") throw error;
+        if (!(error instanceof SkepError) || !error.retryable) throw error;
       }
     }
   }

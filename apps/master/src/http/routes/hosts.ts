@@ -79,6 +79,7 @@ export function hostRoutes(deps: OperatorDeps): RouteDefinition[] {
         const host = await store.transaction(async (tx) => {
           const before = await requireHost(tx, ref);
           if (before.status === "decommissioned") throw new SkepError("host_decommissioned");
+          if (Object.values(body).every((value) => value === undefined)) return before;
           const address = body.address ?? before.address;
           const port = body.agent_port ?? before.agentPort;
           if ((body.address !== undefined || body.agent_port !== undefined) && address !== undefined && port !== 0) {
@@ -96,7 +97,7 @@ export function hostRoutes(deps: OperatorDeps): RouteDefinition[] {
           await tx.appendAudit({ actor: context.actor, action: "host.update", subject: `host:${before.id}`, outcome: "allowed", requestId: context.requestId, detail: { fields } });
           const cordon = body.schedulable !== undefined && body.schedulable !== before.schedulable;
           const kind = cordon ? (body.schedulable === true ? "host.uncordoned" : "host.cordoned") : "host.updated";
-          await tx.appendEvent({ kind, severity: "info", message: cordon ? `host ${before.name} is ${kind.slice(5)}` : `host ${before.name} changed: ${fields || "nothing"}`, hostId: before.id });
+          await tx.appendEvent({ kind, severity: "info", message: cordon ? `host ${before.name} is ${kind.slice(5)}` : `host ${before.name} changed: ${fields}`, hostId: before.id });
           return requireHost(tx, before.id);
         });
         return { status: 200, body: await withLiveness(host) };
