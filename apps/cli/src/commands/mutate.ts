@@ -1,0 +1,75 @@
+/** `skep mutate`: change what runs, in place. */
+import type { Command } from "commander";
+import { acceptedOperation, mutateRequest, operationPlan } from "@skep/protocol";
+import { usageError } from "../cli-error.ts";
+import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { collect, pair, ref } from "../options.ts";
+import type { Act, Session } from "../session.ts";
+import { checkRequest, locateRefusal, readSpecFile } from "../spec-file.ts";
+import { hasChanges, planLines } from "../views/plan.ts";
+import { runOperation } from "../wait/run-operation.ts";
+import { timeoutOf, waitOf, withOperation, type OperationFlags } from "./operations.ts";
+
+interface Flags extends OperationFlags {
+  readonly env?: Record<string, string>;
+  readonly unset?: string[];
+  readonly component?: string;
+  readonly restart?: boolean;
+  readonly stop?: boolean;
+  readonly start?: boolean;
+  readonly file?: string;
+  readonly plan?: boolean;
+  readonly dryRun?: boolean;
+  readonly exitCode?: boolean;
+}
+
+export function registerMutate(program: Command, act: Act): void {
+  withOperation(program.command("mutate").description("change a deployment in place, and wait until it has").argument("<deployment>", "name or id", ref))
+    .option("--env <k=v>", "set a variable; may be repeated", pair("a variable"))
+    .option("--unset <k>", "remove a variable; may be repeated", collect)
+    .option("--component <name>", "--env and --unset for this component only", ref)
+    .option("--restart", "restart its components")
+    .option("--stop", "stop it and keep it")
+    .option("--start", "start it again")
+    .option("-f, --file <file>", "a patch: the body of POST …/mutate; - for stdin")
+    .option("--plan", "show what would happen and change nothing")
+    .option("--dry-run", "the same as --plan")
+    .option("--exit-code", "with --plan: exit 10 when something would change")
+    .action(act(mutate));
+}
+
+async function mutate(session: Session, deployment: string, flags: Flags): Promise<ExitCode | void> {
+  if (flags.stop === true && flags.start === true) throw usageError("--stop and --start exclude each other.");
+  const file = flags.file === undefined ? undefined : await readSpecFile(session, flags.file);
+  const env = flags.env === undefined && flags.unset === undefined ? undefined : { ...flags.env, ...Object.fromEntries((flags.unset ?? []).map((name) => [name, null])) };
+  const body = {
+    ...file?.value,
+    ...(env === undefined ? {} : withEnv(file?.value ?? {}, env, flags.component)),
+    ...(flags.restart === true ? { restart: true } : {}),
+    ...(flags.stop === true ? { desired: "stopped" } : flags.start === true ? { desired: "running" } : {}),
+    ...timeoutOf(flags),
+    ...(flags.plan === true || flags.dryRun === true ? { dry_run: true } : {}),
+  };
+  checkRequest(mutateRequest, body, file, flags.file ?? "the change");
+  const call = { params: { deployment }, body };
+  try {
+    if ((body as { dry_run?: unknown }).dry_run === true) {
+      const { data, raw } = await session.api.call("mutateDeployment", operationPlan, call);
+      if (session.json) session.terminal.json(raw);
+      else session.terminal.show(...planLines(data, session.terminal.columns));
+      return flags.exitCode === true && hasChanges(data) ? EXIT.changes : EXIT.ok;
+    }
+    return await runOperation(session, "mutate", await session.api.call("mutateDeployment", acceptedOperation, call), waitOf(flags));
+  } catch (error) {
+    throw locateRefusal(error, file);
+  }
+}
+
+/** What is typed wins over what the file says of the same variable; the rest of the file stays. */
+function withEnv(patch: Readonly<Record<string, unknown>>, env: object, component: string | undefined): object {
+  const merged = (before: unknown): object => ({ ...(Object(before) as object), ...env });
+  if (component === undefined) return { env: merged(patch["env"]) };
+  const components = Object(patch["components"]) as Record<string, unknown>;
+  const before = Object(components[component]) as Record<string, unknown>;
+  return { components: { ...components, [component]: { ...before, env: merged(before["env"]) } } };
+}

@@ -1,0 +1,45 @@
+/** Values typed on the command line. A wrong one is a usage error that says what would be right. */
+import { InvalidArgumentError } from "commander";
+import { isName } from "@skep/core";
+import { parseDurationS } from "./text/time.ts";
+
+export function duration(minS: number, maxS: number): (text: string) => number {
+  return (text) => {
+    const seconds = parseDurationS(text);
+    if (seconds === undefined || seconds < minS || seconds > maxS) throw new InvalidArgumentError(`Give a duration such as 90s, 15m or 24h, from ${minS}s to ${maxS}s.`);
+    return seconds;
+  };
+}
+
+export function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    if (!/^\d{1,15}$/.test(text) || Number(text) < min || Number(text) > max) throw new InvalidArgumentError(`Give a whole number from ${min} to ${max}.`);
+    return Number(text);
+  };
+}
+
+export function oneOf<T extends string>(values: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = values.find((value) => value === text);
+    if (found === undefined) throw new InvalidArgumentError(`Give one of ${values.join(", ")}.`);
+    return found;
+  };
+}
+
+/** Names and ids alike: what the API takes for either. */
+export function ref(text: string): string {
+  if (!isName(text)) throw new InvalidArgumentError("A name is 1 to 63 of a-z, 0-9 and '-', not starting with '-'.");
+  return text;
+}
+
+/** `k=v`, collected over repetitions. */
+export function pair(what: string): (text: string, before?: Readonly<Record<string, string>>) => Record<string, string> {
+  return (text, before = {}) => {
+    const at = text.indexOf("=");
+    if (at < 1) throw new InvalidArgumentError(`Give ${what} as NAME=VALUE.`);
+    return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+  };
+}
+
+export const collect = (text: string, before: readonly string[] = []): string[] => [...before, text];
+export const collectRefs = (text: string, before: readonly string[] = []): string[] => [...before, ref(text)];

@@ -1,0 +1,69 @@
+/**
+ * Where output goes: results on stdout, everything else on stderr. Every line for a person passes `renderLine`, the
+ * one place that cleans and colours; JSON passes `safeJson`. The region is the few lines that are redrawn in place.
+ */
+import { safeJson } from "./text/clean.ts";
+import { renderLine, type Line } from "./text/line.ts";
+
+export interface Sink {
+  write(text: string): void;
+  readonly isTty: boolean;
+  readonly columns: number;
+}
+
+export interface Terminal {
+  /** A line of the result. */
+  show(...lines: readonly Line[]): void;
+  /** A machine's result: one JSON document, on one line. */
+  json(value: unknown): void;
+  /** A line beside the result. */
+  say(...lines: readonly Line[]): void;
+  /** Replaces the lines of the last call. Only on a terminal; `[]` ends the region and leaves its last state. */
+  redraw(lines: readonly Line[]): void;
+  /** Wide enough for stdout's tables; undefined: a pipe, which has no width. */
+  readonly columns: number | undefined;
+  /** Whether somebody watches stderr. */
+  readonly watched: boolean;
+  /** Aborts when nobody reads stdout any more (`| head`). */
+  readonly gone: AbortSignal;
+}
+
+const MIN_COLUMNS = 40;
+
+export function createTerminal(options: { readonly out: Sink; readonly err: Sink; readonly color: boolean; readonly gone: AbortSignal }): Terminal {
+  const { out, err } = options;
+  let drawn = 0;
+  const erase = (): void => {
+    if (drawn > 0) err.write(`\u001b[${drawn}A\r\u001b[J`);
+    drawn = 0;
+  };
+  const writeTo = (sink: Sink, lines: readonly Line[]): void => {
+    const color = options.color && sink.isTty;
+    for (const line of lines) sink.write(`${renderLine(line, color)}\n`);
+  };
+  return {
+    show: (...lines) => writeTo(out, lines),
+    json: (value) => out.write(`${safeJson(value)}\n`),
+    say: (...lines) => {
+      erase();
+      writeTo(err, lines);
+    },
+    redraw: (lines) => {
+      if (lines.length === 0) {
+        drawn = 0;
+        return;
+      }
+      erase();
+      // One column is left free: a full last column makes some terminals wrap.
+      for (const line of lines) err.write(`${renderLine(line, options.color, Math.max(MIN_COLUMNS, err.columns) - 1)}\n`);
+      drawn = lines.length;
+    },
+    get columns() {
+      return out.isTty ? Math.max(MIN_COLUMNS, out.columns) : undefined;
+    },
+    get watched() {
+      return err.isTty;
+    },
+    gone: options.gone,
+  };
+}

@@ -1,0 +1,11 @@
+/** One colour for one meaning, wherever a state is shown. */
+import { toned, type Toned, type Tone } from "../text/line.ts";
+
+const TONE: Readonly<Record<string, Tone>> = {
+  active: "good", running: "good", succeeded: "good", healthy: "good", reachable: "good", info: "dim",
+  suspect: "warn", lost: "warn", degraded: "warn", pending: "warn", deploying: "warn", tearing_down: "warn", enrolled: "warn", cancelled: "warn", superseded: "warn", warning: "warn", unknown: "warn", backoff: "warn",
+  unreachable: "bad", failed: "bad", unhealthy: "bad", teardown_failed: "bad", error: "bad",
+  decommissioned: "dim", torn_down: "dim", stopped: "dim", absent: "dim", revoked: "dim",
+};
+
+export const state = (word: string): Toned => toned(word, TONE[word] ?? "bold");

@@ -1,0 +1,84 @@
+/**
+ * Waits until every lifecycle row has ended, showing how far it is. Invariants: what the master does not say is not
+ * assumed; a master that goes away is waited for, and said to be away; Ctrl-C ends the watching and not the work.
+ */
+import { isTerminal, jitter } from "@skep/core";
+import { lifecycleList, type LifecycleJson } from "@skep/protocol";
+import { CliError } from "../cli-error.ts";
+import { EXIT, type ExitCode } from "../exit-codes.ts";
+import type { Session } from "../session.ts";
+import { progressLines, progressWord, type Progress } from "./render.ts";
+import { decideOutcome, tallyRows, type Cut, type Outcome } from "./tally.ts";
+
+/** What the API takes in one question. */
+const MAX_IDS = 200;
+const EAGER_MS = 250;
+const PATIENT_MS = 1_000;
+/** After this long nobody expects it within the next blink, and the master's rate limit is better left alone. */
+const EAGER_FOR_MS = 10_000;
+const QUIET_LINE_MS = 10_000;
+
+export interface Watched {
+  readonly outcome: Outcome;
+  readonly exit: ExitCode;
+  /** In the order of `ids`; without those that the master never mentioned. */
+  readonly rows: readonly LifecycleJson[];
+  readonly rawRows: readonly unknown[];
+}
+
+/** `timeoutS` 0: as long as it takes. */
+export async function watchRows(session: Session, options: { readonly title: string; readonly ids: readonly string[]; readonly timeoutS: number }): Promise<Watched> {
+  const { clock, signal, terminal, rng } = session;
+  const { ids, title, timeoutS } = options;
+  const rows = new Map<string, LifecycleJson>();
+  const raws = new Map<string, unknown>();
+  const startMs = clock.mono();
+  let trouble: string | undefined;
+  let told = "";
+  let toldMs = startMs;
+
+  const look = async (): Promise<void> => {
+    const open = ids.filter((id) => !isTerminal(rows.get(id)?.status ?? "pending"));
+    for (let at = 0; at < open.length; at += MAX_IDS) {
+      const reply = await session.api.call("listLifecycle", lifecycleList, { query: { ids: open.slice(at, at + MAX_IDS).join(",") } });
+      for (const row of reply.data.items) rows.set(row.id, row);
+      for (const raw of (reply.raw as { items: { id: string }[] }).items) raws.set(raw.id, raw);
+    }
+  };
+  const show = (): void => {
+    const elapsedMs = clock.mono() - startMs;
+    const progress: Progress = { title, ids, rows, tally: tallyRows(ids, rows), elapsedMs, trouble };
+    if (terminal.watched && !session.json) {
+      terminal.redraw(progressLines(progress));
+      return;
+    }
+    const word = progressWord(progress);
+    if (word === told && clock.mono() - toldMs < QUIET_LINE_MS) return;
+    terminal.say(`${word} (${Math.floor(elapsedMs / 1_000)}s)`);
+    told = word;
+    toldMs = clock.mono();
+  };
+  const end = (cut: Cut | undefined): Watched => {
+    if (terminal.watched && !session.json) terminal.redraw([]);
+    return { ...decideOutcome(tallyRows(ids, rows), cut), rows: ids.flatMap((id) => rows.get(id) ?? []), rawRows: ids.flatMap((id) => (raws.has(id) ? [raws.get(id)] : [])) };
+  };
+
+  for (;;) {
+    if (signal.aborted) return end("detached");
+    try {
+      await look();
+      trouble = undefined;
+    } catch (error) {
+      if (signal.aborted) return end("detached");
+      // Anything else but absence is an answer, and waiting would not change it.
+      if (!(error instanceof CliError) || error.exit !== EXIT.unreachable) throw error;
+      trouble = `the master does not answer (${error.facts.code}); asking again`;
+    }
+    show();
+    if (tallyRows(ids, rows).open === 0) return end(undefined);
+    const elapsedMs = clock.mono() - startMs;
+    const leftMs = timeoutS === 0 ? Number.POSITIVE_INFINITY : timeoutS * 1_000 - elapsedMs;
+    if (leftMs <= 0) return end(trouble === undefined ? "timeout" : "unreachable");
+    await clock.sleep(Math.min(leftMs, jitter(elapsedMs < EAGER_FOR_MS ? EAGER_MS : PATIENT_MS, 0.1, rng)), signal);
+  }
+}
