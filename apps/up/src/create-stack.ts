@@ -98,6 +98,7 @@ export function createStack(deps: StackDeps): Stack {
     const [ready, ports] = await Promise.all([databaseStart, awaitPredecessors(layout, clock, logger).then(() => freePorts(config, layout, say))]);
     database = ready;
     checkNotStopped();
+    logger.info({ database: database.label }, "the database is ready");
     say(`✓ data        ${layout.dir}  (${database.label})`);
     master = createMasterProcess({ config, layout, program: deps.programs.master, databaseUrl: database.url, ports, clock, logger, onChange: publish });
     const masterReady = await master.start();

@@ -32,10 +32,14 @@ export async function useOwnDatabase(url: string): Promise<Database> {
   } catch (cause) {
     throw new SkepError("database_unavailable", `the database of --database-url cannot be used: ${(cause as Error).message || (cause as { code?: string }).code}`, { cause });
   }
-  if (!(version >= OLDEST_VERSION)) {
-    throw new SkepError("database_unavailable", `the database is PostgreSQL ${Math.floor(version / 10_000)}; 15 or newer is needed. Upgrade it, or leave --database-url away for the embedded one`);
-  }
+  checkVersion(version);
   return { url, label: `your PostgreSQL ${Math.floor(version / 10_000)}`, stop: () => Promise.resolve() };
+}
+
+/** `version` as `server_version_num` has it. Throws `database_unavailable` for what our migrations do not run on. */
+export function checkVersion(version: number): void {
+  if (version >= OLDEST_VERSION) return;
+  throw new SkepError("database_unavailable", `the database is PostgreSQL ${Math.floor(version / 10_000)}; 15 or newer is needed. Upgrade it, or leave --database-url away for the embedded one`);
 }
 
 export async function startOwnedDatabase(dataDir: string, restart: boolean, { clock, logger }: DatabaseDeps): Promise<Database> {

@@ -7,7 +7,7 @@ import type { UpConfig } from "./config.ts";
 import { createStack } from "./create-stack.ts";
 import { openLogFile, rotateLog } from "./files.ts";
 import { layoutOf, PROGRAMS } from "./layout.ts";
-import { announce } from "./report.ts";
+import { announceReady } from "./report.ts";
 import { writeContexts } from "./cli-context.ts";
 
 const EXIT_FAILED = 1;
@@ -30,14 +30,15 @@ async function run(config: UpConfig): Promise<void> {
   let lock;
   try {
     lock = lockStateDir(layout.dir);
+    mkdirSync(layout.logs, { recursive: true, mode: 0o700 });
   } catch (error) {
-    return refuse(error);
+    return refuse(error instanceof SkepError ? error : new SkepError("invalid_request", `${layout.dir} cannot be used (${(error as Error).message}); give another with --state-dir`));
   }
-  mkdirSync(layout.logs, { recursive: true, mode: 0o700 });
   rotateLog(layout.log("up"));
   const logger = createLogger({ name: "skep-up", level: config.logLevel, destination: openLogFile(layout.log("up")) });
   // With --json stdout carries one line for a program; a person reads stderr.
   const say = (line: string): void => void (config.json ? process.stderr : process.stdout).write(`${line}\n`);
+  logger.info({ stateDir: layout.dir }, "starting");
   const stack = createStack({ config, layout, programs: PROGRAMS, clock: systemClock(), logger, say });
 
   let leaving = false;
@@ -69,7 +70,7 @@ async function run(config: UpConfig): Promise<void> {
   try {
     const started = await stack.start();
     const context = await writeContexts(layout, config.contextFile, started.facts);
-    announce(say, { layout, config, started, context });
+    announceReady(say, { layout, config, started, context });
     if (config.json) process.stdout.write(`${JSON.stringify(started.facts)}\n`);
   } catch (error) {
     if (leaving) return;

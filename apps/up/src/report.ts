@@ -11,7 +11,7 @@ export interface Announcement {
   readonly context: ContextOutcome;
 }
 
-export function announce(say: (line: string) => void, { layout, config, started, context }: Announcement): void {
+export function announceReady(say: (line: string) => void, { layout, config, started, context }: Announcement): void {
   const { facts, sample } = started;
   if (sample !== undefined) {
     say(`${sample.running ? "✓" : "✗"} sample      ${sample.name}${sample.running ? "" : " does not run:"}`);
@@ -24,10 +24,13 @@ export function announce(say: (line: string) => void, { layout, config, started,
   if (context === "foreign") say(`! context     ${config.contextFile} belongs to another master and was left alone: use --state-dir`);
   say("");
   say("Next:");
-  say(`  npx skep${via} status                 the fleet, what needs attention first`);
-  if (sample?.running === true) say(`  npx skep${via} logs ${sample.name} -f             follow the sample's output`);
-  say(`  npx skep${via} deploy -f samples/hello.json --name mine`);
-  say(`  npx skep${via} host add web-01        enrol a real host`);
+  const next = [
+    ["status", "the fleet, what needs attention first"],
+    ...(sample?.running === true ? [[`logs ${sample.name} -f`, "follow the sample's output"]] : []),
+    ["deploy -f samples/hello.json --name mine", "the sample again, as yours"],
+    ["host add web-01", "enrol a real host"],
+  ];
+  for (const [command, what] of next) say(`  npx skep${via} ${command!.padEnd(42)} ${what}`);
   say(`Ctrl-C stops everything this started; the next start resumes it. Logs: ${layout.logs}`);
 }
 
