@@ -2,8 +2,8 @@
  * One bounded request to an agent. Whatever the agent or the network does ends here as a value: at most `totalMs`, at
  * most `maxBytes`, no redirect followed, nothing decompressed (faults F50).
  */
-import type { Clock } from "@skep/core";
-import { SkepError } from "@skep/core";
+import { setImmediate } from "node:timers/promises";
+import { SkepError, type Clock } from "@skep/core";
 import { problemSchema } from "@skep/protocol";
 import type { Pool } from "undici";
 
@@ -48,6 +48,8 @@ export async function exchange(pool: Pool, clock: Clock, request: AgentRequest):
       if (size > maxBytes) return { kind: "failed", because: `the agent's answer is longer than ${maxBytes} bytes` };
       chunks.push(chunk);
     }
+    // undici frees a connection one turn after the answer's end; asking sooner would cost another handshake.
+    await setImmediate();
     return { kind: "answer", status: statusCode, headers, bytes: Buffer.concat(chunks) };
   } catch (error) {
     return { kind: "failed", because: over.signal.aborted ? `no answer within ${totalMs} ms` : transportFacts(error) };

@@ -96,7 +96,8 @@ export function createTlsListener(deps: { readonly tls: TlsOptions; readonly lim
     gate,
     async listen(host, port) {
       try {
-        await app.listen({ host, port });
+        // Of "localhost" Fastify makes a server per address, of which only one would be paced and renewed.
+        await app.listen({ host: host === "localhost" ? "127.0.0.1" : host, port });
       } catch (cause) {
         const { code } = cause as NodeJS.ErrnoException;
         throw new SkepError("already_running", `cannot listen on ${host}:${port} (${code ?? "unknown error"}): choose another port, or stop what uses it`, { cause });

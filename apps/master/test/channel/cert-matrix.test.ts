@@ -1,8 +1,10 @@
 /** Every route of the agent channel against every standing a certificate can have; the routes come from the table. */
+import { connect } from "node:tls";
 import { describe, expect, test, beforeAll, afterAll } from "vitest";
 import { createCsr, generateKeyPem } from "@skep/pki";
 import { SWARM_ROUTES, type SwarmRouteId } from "@skep/protocol";
-import { tempAuthority } from "@skep/testkit";
+import { runSql } from "@skep/store/server";
+import { eventually, tempAuthority } from "@skep/testkit";
 import { useDatabase } from "@skep/testkit/vitest";
 import { keepAlive, OPERATOR, post, refusalCode, seedBeat, soon, startRig, type Rig } from "./rig.ts";
 
@@ -111,6 +113,34 @@ test("a beat that names another host is refused and audited; the named host hear
   const answer = await post(rig.swarmPort, "/swarm/heartbeat", seedBeat(other.hostId), { caPem: ca(), identity: mine });
   expect(answer).toMatchObject({ status: 403, json: { code: "cert_mismatch" } });
   expect((await rig.store.findHostView(other.hostId))?.liveness).toBeUndefined();
+  const audited = () => runSql(database.url, "SELECT outcome FROM audit_log WHERE subject = $1 AND action = 'swarm.request'", [`host:${mine.hostId}`]);
+  expect(await eventually(async () => ((await audited()).length > 0 ? audited() : undefined), { what: "the refusal is in the audit log" })).toEqual([{ outcome: "denied" }]);
+});
+
+test("the master's own certificate is replaced in process: open connections go on, new ones see the new one", async () => {
+  const host = await rig.addHost(name());
+  const agent = keepAlive();
+  const ask = (with_: { agent?: typeof agent } = {}) => post(rig.swarmPort, "/swarm/heartbeat", seedBeat(host.hostId), { caPem: ca(), identity: host, ...with_ });
+  const served = (): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const socket = connect({ host: "127.0.0.1", port: rig.swarmPort, ca: ca(), cert: host.certPem, key: host.keyPem, servername: "localhost" }, () => {
+        resolve(socket.getPeerCertificate().fingerprint256);
+        socket.destroy();
+      });
+      socket.on("error", reject);
+    });
+  expect((await ask({ agent })).status).toBe(204);
+  const before = await served();
+  const next = rig.authority.master();
+  rig.channel.setCredentials({ caPem: ca(), certPem: next.certPem, keyPem: next.keyPem });
+  expect((await ask({ agent })).status).toBe(204);
+  expect((await ask()).status).toBe(204);
+  const after = await served();
+  expect(after).not.toBe(before);
+  expect(after.replaceAll(":", "").toLowerCase()).toBe(next.sha256);
+  // The rules came along: still nobody without a certificate.
+  expect(await refusalCode(post(rig.swarmPort, "/swarm/heartbeat", {}, { caPem: ca() }))).toMatch(/CERTIFICATE_REQUIRED|ECONNRESET/);
+  agent.destroy();
 });
 
 test("a path that is not in the table is 404 in our own form", async () => {

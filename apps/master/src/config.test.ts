@@ -1,0 +1,55 @@
+/** Settings: every fault at once, a flag before the environment, nothing half understood. */
+import { describe, expect, test } from "vitest";
+import type { SkepError } from "@skep/core";
+import { loadConfig, type MasterConfig } from "./config.ts";
+
+const DB = { DATABASE_URL: "postgres://u:secret@127.0.0.1/skep" };
+const load = (argv: string[], env: Record<string, string> = {}): MasterConfig => {
+  const config = loadConfig(argv, { ...DB, ...env });
+  if (config === "help") throw new Error("help");
+  return config;
+};
+const faults = (argv: string[], env: Record<string, string> = {}): string[] => {
+  try {
+    loadConfig(argv, env);
+    return [];
+  } catch (error) {
+    return (error as SkepError).errors.map(({ pointer }) => pointer);
+  }
+};
+
+test("defaults: the API on loopback, the agent channel everywhere", () => {
+  expect(load([])).toMatchObject({ apiListen: "127.0.0.1", apiPort: 8080, swarmListen: "0.0.0.0", swarmPort: 8443, enrolPort: 8442, heartbeatIntervalMs: 30_000, trustDomain: "skep.local", allowLoopbackAgents: false, supervised: false, json: false });
+});
+
+test("a flag wins over the environment, an empty variable is none", () => {
+  expect(load(["--api-port", "0", "--json", "--allow-loopback-agents"], { SKEP_API_PORT: "9999", SKEP_SWARM_PORT: "" })).toMatchObject({ apiPort: 0, swarmPort: 8443, json: true, allowLoopbackAgents: true });
+});
+
+test("where a master is reached: what is said, else the one address it listens on, loopback first where agents are local", () => {
+  expect(load([], { SKEP_ADVERTISE: "a.example, 10.0.0.1" }).advertise).toEqual(["a.example", "10.0.0.1"]);
+  expect(load([], { SKEP_SWARM_LISTEN: "10.0.0.9" }).advertise).toEqual(["10.0.0.9"]);
+  expect(load([], { SKEP_ALLOW_LOOPBACK_AGENTS: "1" }).advertise[0]).toBe("127.0.0.1");
+  expect(load([]).advertise).not.toContain("127.0.0.1");
+});
+
+test("all faults are named at once, by the setting's name, and none repeats the database's password", () => {
+  const env = { SKEP_API_PORT: "70000", SKEP_SWARM_LISTEN: "not a host", SKEP_HEARTBEAT_INTERVAL_MS: "5", SKEP_LOG_LEVEL: "loud", SKEP_TRUST_DOMAIN: "UPPER", SKEP_API_TLS_CERT: "/no/such/file", SKEP_ADVERTISE: "a_b" };
+  expect(new Set(faults([], env))).toEqual(new Set(["DATABASE_URL", ...Object.keys(env)]));
+  expect(() => loadConfig([], { DATABASE_URL: "mysql://u:hunter2@x" })).toThrow(expect.objectContaining({ detail: expect.not.stringContaining("hunter2") }));
+});
+
+describe("combinations", () => {
+  test("a TLS certificate without its key", () => {
+    expect(faults([], { ...DB, SKEP_API_TLS_CERT: import.meta.filename })).toEqual(["SKEP_API_TLS_KEY"]);
+  });
+  test("a failpoint must exist and be allowed", () => {
+    expect(faults([], { ...DB, SKEP_FAILPOINT: "before_commit" })).toEqual(["SKEP_FAILPOINT"]);
+    expect(faults([], { ...DB, SKEP_FAILPOINT: "nowhere", SKEP_ALLOW_FAILPOINTS: "1" })).toEqual(["SKEP_FAILPOINT"]);
+    expect(load([], { SKEP_FAILPOINT: "before_commit:3", SKEP_ALLOW_FAILPOINTS: "1" }).failpoint).toEqual({ name: "before_commit", nth: 3 });
+  });
+  test("an unknown flag, and help", () => {
+    expect(faults(["--nonsense"], DB)).toEqual(["arguments"]);
+    expect(loadConfig(["--help"], {})).toBe("help");
+  });
+});

@@ -1,0 +1,191 @@
+/** The master's calls to agents that lie, stall, flood or are somebody else (faults F50): a call may fail, nothing else. */
+import { createServer, type Server } from "node:https";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { uuidv7, type HostRecord } from "@skep/core";
+import { agentTls } from "@skep/pki";
+import type { PendingJob } from "@skep/protocol";
+import { createLogger } from "@skep/runtime";
+import { eventually, ManualClock, tempAuthority, type IssuedIdentity } from "@skep/testkit";
+import { createAgentClient, type PinnedAgentClient } from "../../src/agents/client.ts";
+import { clock, rng } from "./rig.ts";
+
+const authority = tempAuthority();
+const stranger = tempAuthority();
+const master = authority.master();
+const caPem = authority.authority.certPem;
+const me = authority.host("web-01");
+const JOB = uuidv7(clock.now(), rng);
+const job: PendingJob = { operation: "teardown", job_id: JOB, placement_id: uuidv7(clock.now(), rng), deployment: "web", epoch: 1, generation: 1, timeout_s: 60 };
+const accepted = { status: "accepted", job_id: JOB, duplicate: false, op_seq: 3, boot_id: "b", job_status: "accepted" };
+const problem = (code: string, status: number) => ({ type: "x", title: "x", status, detail: "why", code, request_id: "r", retryable: false, fix: "x", errors: [] });
+
+let pins: Set<string>;
+let client: PinnedAgentClient;
+let servers: Server[];
+let connections: number;
+beforeEach(() => {
+  pins = new Set([me.sha256]);
+  servers = [];
+  connections = 0;
+  client = newClient();
+});
+afterEach(async () => {
+  await client.close();
+  for (const server of servers) {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+const newClient = (more: { clock?: typeof clock; allowLoopbackAgents?: boolean } = {}): PinnedAgentClient =>
+  createAgentClient({
+    identity: () => ({ caPem, certPem: master.certPem, keyPem: master.keyPem }), pinsOf: () => pins, trustDomain: authority.authority.trustDomain, allowLoopbackAgents: true, clock,
+    logger: createLogger({ level: "silent", name: "test" }), ...more,
+  });
+
+type Act = (request: IncomingMessage, response: ServerResponse) => void;
+async function agent(act: Act, identity: IssuedIdentity = me, more: Partial<HostRecord> = {}): Promise<HostRecord> {
+  const server = createServer({ ...agentTls({ caPem, certPem: identity.certPem, keyPem: identity.keyPem }) }, (request, response) => {
+    request.resume();
+    request.on("end", () => act(request, response));
+    request.on("error", () => undefined);
+    response.on("error", () => undefined);
+  });
+  server.on("secureConnection", () => (connections += 1));
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { id: me.hostId, name: "web-01", agentPort: 8444, agentUrl: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, ...more } as HostRecord;
+}
+const reply = (status: number, body: unknown, headers: Record<string, string> = {}): Act => (_request, response) => {
+  response.writeHead(status, { "content-type": "application/json", ...headers });
+  response.end(typeof body === "string" ? body : JSON.stringify(body));
+};
+
+test("control: an agent that accepts, over one kept connection", async () => {
+  const host = await agent(reply(202, accepted));
+  for (let i = 0; i < 3; i++) expect(await client.deliver(host, job)).toEqual({ kind: "accepted", opSeq: 3, bootId: "b", duplicate: false });
+  expect(connections).toBe(1);
+});
+
+describe("delivery", () => {
+  test("a refusal in our form is a refusal", async () => {
+    expect(await client.deliver(await agent(reply(409, problem("stale_generation", 409))), job)).toEqual({ kind: "refused", status: 409, code: "stale_generation", detail: "why" });
+  });
+  test.each<[string, Act]>([
+    ["a 404 that is not ours ends no row", reply(404, "<html>not found</html>")],
+    ["a 422 with a code nobody knows", reply(422, { code: "made_up", detail: "x" })],
+    ["202 for another job", reply(202, { ...accepted, job_id: uuidv7(clock.now(), rng) })],
+    ["202 without a word", reply(202, "")],
+    ["202 with nonsense", reply(202, "{".repeat(1_000))],
+    ["202 with __proto__", reply(202, '{"__proto__":{"status":"accepted"}}')],
+    ["200 instead of 202", reply(200, accepted)],
+    ["a redirect", reply(307, "", { location: "https://169.254.169.254/latest/meta-data" })],
+    ["a million bytes", reply(202, JSON.stringify({ ...accepted, boot_id: "x".repeat(1_000_000) }))],
+    ["headers of a million bytes", (request) => request.socket.end(`HTTP/1.1 202 Accepted\r\nx-a: ${"a".repeat(1_000_000)}\r\n\r\n{}`)],
+    ["a good answer, compressed: nothing is ever unpacked", (_request, response) => response.writeHead(202, { "content-encoding": "gzip" }).end(gzipSync(JSON.stringify(accepted)))],
+    ["a cut answer", (_request, response) => response.writeHead(202, { "content-length": "1000" }).write("{") && setImmediate(() => response.destroy())],
+    ["no answer at all", (request) => request.socket.destroy()],
+    ["two lengths", (request) => request.socket.end("HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\ncontent-length: 5\r\n\r\n{}")],
+    ["not HTTP", (request) => request.socket.end("hello\r\n\r\n")],
+  ])("%s", async (_what, act) => {
+    expect(await client.deliver(await agent(act), job)).toMatchObject({ kind: "unreachable" });
+  });
+  test("2 000 content encodings are read as none", async () => {
+    const encodings = Array.from({ length: 2_000 }, () => "gzip").join(",");
+    expect((await client.deliver(await agent(reply(202, accepted, { "content-encoding": encodings })), job)).kind).toBe("accepted");
+  });
+  test("an answer without end is cut at the limit", async () => {
+    let sent = 0;
+    const host = await agent((_request, response) => {
+      response.writeHead(202);
+      const more = (): void => {
+        if (response.destroyed) return;
+        sent += 16_384;
+        if (response.write(Buffer.alloc(16_384, 32))) setImmediate(more);
+        else response.once("drain", more);
+      };
+      more();
+    });
+    expect(await client.deliver(host, job)).toMatchObject({ kind: "unreachable", detail: expect.stringContaining("65536 bytes") });
+    expect(sent).toBeLessThan(32 * 1_048_576);
+  });
+  test("an agent that never answers is given up after fifteen seconds", async () => {
+    const manual = new ManualClock();
+    const patient = newClient({ clock: manual });
+    const host = await agent(() => undefined);
+    const answer = patient.deliver(host, job);
+    await manual.sleepers(1);
+    await eventually(() => connections === 1, { what: "the request is under way" });
+    manual.advance(15_000);
+    expect(await answer).toEqual({ kind: "unreachable", detail: "no answer within 15000 ms" });
+    await patient.close();
+  });
+});
+
+describe("who answers", () => {
+  test("another host with a certificate of our CA", async () => {
+    expect(await client.deliver(await agent(reply(202, accepted), authority.host("web-02")), job)).toMatchObject({ kind: "unreachable", detail: expect.stringContaining("cert_mismatch") });
+  });
+  test("the right host with a certificate that is not pinned", async () => {
+    expect(await client.deliver(await agent(reply(202, accepted), authority.host("web-01", { hostId: me.hostId })), job)).toMatchObject({ kind: "unreachable", detail: expect.stringContaining("cert_mismatch") });
+  });
+  test("a master, or somebody with its certificate", async () => {
+    expect(await client.deliver(await agent(reply(202, accepted), authority.master()), job)).toMatchObject({ kind: "unreachable", detail: expect.stringContaining("wrong_role") });
+  });
+  test("a stranger's authority", async () => {
+    expect(await client.deliver(await agent(reply(202, accepted), stranger.host("web-01", { hostId: me.hostId })), job)).toMatchObject({ kind: "unreachable" });
+  });
+  test("a pin that was taken away counts for the next connection, and forgetting ends the present one", async () => {
+    const host = await agent(reply(202, accepted));
+    expect((await client.deliver(host, job)).kind).toBe("accepted");
+    pins = new Set();
+    client.forget(host.id);
+    expect((await client.deliver(host, job)).kind).toBe("unreachable");
+  });
+});
+
+describe("where it may call", () => {
+  test("loopback only where it is allowed", async () => {
+    const strict = newClient({ allowLoopbackAgents: false });
+    expect(await strict.deliver(await agent(reply(202, accepted)), job)).toMatchObject({ kind: "unreachable", detail: expect.stringContaining("address_refused") });
+    expect(connections).toBe(0);
+    await strict.close();
+  });
+  test("not outside the host's allowed_cidr", async () => {
+    expect(await client.deliver(await agent(reply(202, accepted), me, { allowedCidr: "10.0.0.0/8" }), job)).toMatchObject({ kind: "unreachable" });
+    expect((await client.deliver(await agent(reply(202, accepted), me, { allowedCidr: "127.0.0.0/8" }), job)).kind).toBe("accepted");
+  });
+  test("nothing is called while no address is known", async () => {
+    expect(await client.deliver({ id: me.hostId, name: "web-01", agentPort: 8444 } as HostRecord, job)).toMatchObject({ kind: "unreachable" });
+  });
+});
+
+describe("the other calls", () => {
+  test("a job: known, unknown, and a 404 that proves nothing", async () => {
+    const view = { ...job, status: "running", accepted_at: "x", op_seq: 1, boot_id: "b" };
+    expect(await client.job(await agent(reply(200, view)), JOB)).toMatchObject({ kind: "job", job: { status: "running" } });
+    expect(await client.job(await agent(reply(404, problem("job_not_found", 404))), JOB)).toEqual({ kind: "unknown" });
+    expect(await client.job(await agent(reply(404, "no")), JOB)).toMatchObject({ kind: "silent" });
+    expect(await client.job(await agent(reply(404, problem("route_not_found", 404))), JOB)).toMatchObject({ kind: "silent" });
+    expect(await client.job(await agent(reply(200, { ...view, job_id: uuidv7(clock.now(), rng) })), JOB)).toMatchObject({ kind: "silent" });
+  });
+  test("a dry run throws the agent's own refusal, or host_unreachable", async () => {
+    const command = { ...job, operation: "deploy" as const, spec: {} as never, spec_hash: "a".repeat(64), desired: "running" as const };
+    await expect(client.dryRun(await agent(reply(422, problem("spec_refused", 422))), command)).rejects.toMatchObject({ code: "spec_refused" });
+    await expect(client.dryRun(await agent(reply(500, "x")), command)).rejects.toMatchObject({ code: "host_unreachable" });
+    expect(await client.dryRun(await agent(reply(200, { status: "dry_run", plan: [], warnings: [] })), command)).toMatchObject({ status: "dry_run" });
+  });
+  test("health: an answer, and the reason when there is none", async () => {
+    expect(await client.health(await agent(reply(200, { status: "ok", phase: "ready", version: "1", boot_id: "b" })))).toMatchObject({ ok: true, health: { phase: "ready" } });
+    expect(await client.health(await agent(reply(200, { status: "fine" })))).toMatchObject({ ok: false, error: expect.stringContaining("not ours") });
+  });
+  test("logs: bytes as they are and the next offset; without one it is no answer", async () => {
+    const bytes = Buffer.from([0, 255, 10, 13]);
+    const host = await agent((_request, response) => response.writeHead(200, { "x-next-offset": "4" }).end(bytes));
+    expect(await client.logs(host, job.placement_id, "web", 0, 100)).toEqual({ data: bytes, nextOffset: 4 });
+    await expect(client.logs(await agent(reply(200, "x")), job.placement_id, "web", 0, 100)).rejects.toMatchObject({ code: "host_unreachable" });
+    await expect(client.logs(await agent(reply(404, problem("logs_not_found", 404))), job.placement_id, "web", 0, 100)).rejects.toMatchObject({ code: "logs_not_found" });
+  });
+});
