@@ -377,3 +377,37 @@ describe("leaving", () => {
     expect(driver.running()).toEqual([]);
   });
 });
+
+describe("a full disk in the middle", () => {
+  test("an outcome is told once it is written, and not before; nothing is begun that cannot be written down", async () => {
+    const { executor, driver, journal, clock, idle } = await rig();
+    const gate = driver.gate("wait");
+    const ending = deploy(target(), 1, specOf("web"));
+    await executor.admit(ending);
+    await idle();
+    journal.failing = "ENOSPC";
+    gate.open();
+    await idle();
+    expect(executor.job(ending.job_id)?.status).toBe("running");
+    expect(executor.deltas(9).map((delta) => delta.status)).toEqual(["running"]);
+    journal.failing = undefined;
+    await clock.run(2_000);
+    await idle();
+    expect(executor.job(ending.job_id)?.status).toBe("succeeded");
+
+    const append = journal.append.bind(journal);
+    journal.append = async (records, options) => {
+      if (records.some((record) => record.kind === "begun")) throw Object.assign(new Error("no space"), { code: "ENOSPC" });
+      return append(records, options);
+    };
+    driver.calls.length = 0;
+    const beginning = deploy(target(), 1, specOf("web"));
+    await executor.admit(beginning);
+    await clock.run(5_000);
+    await executor.cancel(beginning.job_id, { reason: "operator" });
+    await clock.run(1_000);
+    await idle();
+    expect(driver.calls).toEqual([]);
+    expect(executor.job(beginning.job_id)?.status).toBe("cancelled");
+  });
+});

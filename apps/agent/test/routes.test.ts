@@ -71,6 +71,28 @@ describe("who may call", () => {
   });
 });
 
+describe("slow and broken clients", () => {
+  const raw = (send: string): Promise<string> => new Promise((resolve) => {
+    const socket = connect({ ...clientTls({ trustDomain: TRUST_DOMAIN, ...masterLeaf(master.authority), expect: { role: "host", hostId: HOST_ID } }), host: "127.0.0.1", port: Number(new URL(url).port) });
+    let got = "";
+    socket.on("secureConnect", () => socket.write(send));
+    socket.on("data", (data) => (got += data.toString()));
+    socket.on("error", () => undefined);
+    socket.on("close", () => resolve(got));
+  });
+
+  test("headers that never end, a body that never comes and bytes that are no HTTP are cut off; others are served meanwhile", async () => {
+    const slow = Promise.all([
+      raw("POST /deploy HTTP/1.1\r\nhost: x\r\nx-drip: "),
+      raw("POST /deploy HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"),
+      raw("\x16\x03 this is not http\r\n\r\n"),
+    ]);
+    expect((await call("GET", "/health")).status).toBe(200);
+    for (const answer of await slow) expect(answer).not.toMatch(/^HTTP\/1.1 [25]/);
+    expect((await call("GET", "/health")).status).toBe(200);
+  });
+});
+
 describe("what they answer", () => {
   test("deploy, ask, status, health, logs, cancel", async () => {
     const command = deploy(target(), 1, specOf("web"));

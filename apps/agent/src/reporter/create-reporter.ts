@@ -200,12 +200,12 @@ export function createReporter(deps: ReporterDeps): Reporter {
     if (answer.kind !== "answer" || answer.status >= 300) return (await handleRefusal("heartbeat", answer, link)) ? "stale" : "done";
     accepted();
     if (answer.status === 204) {
-      await executor.ack(packed.lifecycle.map((delta) => ({ delta_id: delta.delta_id, result: "applied" as const })));
+      await forget(packed.lifecycle.map((delta) => ({ delta_id: delta.delta_id, result: "applied" })));
       return "done";
     }
     const reply = readReply(answer.json);
     if (reply.unread.length > 0) logger.warn({ unread: reply.unread.slice(0, 5) }, "parts of the master's reply could not be read");
-    await executor.ack(reply.acked);
+    await forget(reply.acked);
     takeInterval(reply.nextIntervalMs);
     await takeCancels(executor, reply.cancelJobs, logger);
     await takeOffered(executor, reply.pendingJobs, logger);
@@ -213,6 +213,11 @@ export function createReporter(deps: ReporterDeps): Reporter {
     // What did not fit, or was said meanwhile, goes at once and not at the next interval.
     if (packed.lifecycle.length > 0 && reply.acked.length > 0 && executor.deltas(1).length > 0) wakeIn(COALESCE_MS);
     return "done";
+  }
+
+  /** On a full disk the deltas stay and come again as duplicates; the rest of the reply must not wait for that. */
+  async function forget(results: Parameters<Executor["ack"]>[0]): Promise<void> {
+    await executor.ack(results).catch((err: unknown) => logger.warn({ err }, "acknowledgements could not be written down"));
   }
 
   async function post(link: Link, path: string, body: object): Promise<Answer> {
