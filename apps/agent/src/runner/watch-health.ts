@@ -19,7 +19,7 @@ export interface HealthWatch {
   /** Aborted at the child's end. */
   readonly over: AbortSignalLike;
   readonly probeOnce: (probe: ProbeSpec) => Promise<string | undefined>;
-  /** Called on changes only. */
+  /** Called on changes only, of the state or of the reason. */
   readonly report: (health: HealthReport) => void;
 }
 
@@ -31,6 +31,7 @@ export async function watchHealth({ probe, settleMs, clock, over, probeOnce, rep
   }
   const startMs = clock.mono();
   let reported: HealthReport["state"] | undefined;
+  let reason: string | undefined;
   let successes = 0;
   let failures = 0;
   for (let quickMs = FIRST_PAUSE_MS; !over.aborted; quickMs *= 2) {
@@ -39,9 +40,13 @@ export async function watchHealth({ probe, settleMs, clock, over, probeOnce, rep
     successes = problem === undefined ? successes + 1 : 0;
     failures = problem === undefined ? 0 : failures + 1;
     const late = clock.mono() - startMs >= probe.failure_threshold * probe.interval_ms;
+    const failing = reported === "unhealthy" || (reported === undefined ? late : failures >= probe.failure_threshold);
     if (successes >= probe.success_threshold && reported !== "running") {
       report({ state: (reported = "running") });
-    } else if (problem !== undefined && reported !== "unhealthy" && (reported === undefined ? late : failures >= probe.failure_threshold)) {
+      reason = undefined;
+    } else if (problem !== undefined && failing && problem !== reason) {
+      // A new reason is news as well: "connection refused" from an hour ago would send a person the wrong way.
+      reason = problem;
       report({ state: (reported = "unhealthy"), error: `probe failed: ${problem}` });
     }
     await clock.sleep(reported === undefined && successes === 0 ? Math.min(quickMs, probe.interval_ms) : probe.interval_ms, over);

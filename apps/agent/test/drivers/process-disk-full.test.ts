@@ -1,10 +1,12 @@
 /** A full disk under the state directory (faults F35): nothing is started unrecorded, nothing running is ended. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually, tempDir } from "@skep/testkit";
 import { afterAll, describe, expect, test } from "vitest";
-import { createWorld, FOREVER, labelsFor, living, never, node, observed, specFor, startAndWait, textOf } from "./world.ts";
+import { readLog } from "../../src/drivers/process/read-log.ts";
+import { openLogWriter } from "../../src/runner/log-segments.ts";
+import { createWorld, FOREVER, labelsFor, living, never, observed, readRun, specFor, startAndWait } from "./world.ts";
 
 const mountPoint = tempDir("tmpfs");
 const mounted = mountTiny(mountPoint);
@@ -43,23 +45,31 @@ describe.skipIf(!mounted)("a full disk", () => {
     await driver.stop(labels, 5_000);
   });
 
-  test("does not end what runs: its state is told over the socket and written once there is room; lost output is counted", async () => {
+  test("does not end what runs: a restart on a full disk is told over the socket, and is in the file once there is room", async () => {
     const stateDir = join(mountPoint, "b");
     const { driver } = createWorld({ stateDir });
     const labels = labelsFor();
-    // Says on another disk that it has printed: more than the rest of a page, so some of it must get lost.
-    const printed = join(tempDir("elsewhere"), "printed");
-    const script = `setInterval(() => console.log("y".repeat(9999), require("node:fs").writeFileSync(${JSON.stringify(printed)}, String(process.pid))), 100)`;
-    await startAndWait(driver, labels, specFor(node(script), { restart: { policy: "always" } }));
+    await startAndWait(driver, labels, specFor(FOREVER, { restart: { policy: "always" } }));
     fill();
-    const { pid } = await observed(driver, labels);
-    process.kill(pid!, "SIGKILL");
-    const second = await eventually(async () => { const seen = await observed(driver, labels); return seen.state === "running" && seen.restarts === 1 && seen.pid; }, { what: "the restart on a full disk" });
-    await eventually(() => Number(readFileSync(printed, "utf8")) === second, { what: "output of the second one" });
+    process.kill((await observed(driver, labels)).pid!, "SIGKILL");
+    const seen = await eventually(async () => { const one = await observed(driver, labels); return one.state === "running" && one.restarts === 1 && one; }, { what: "the restart on a full disk" });
+    expect(readRun(stateDir, labels).restarts).toBe(0);
     rmSync(filler);
-    await eventually(async () => (await textOf(driver, labels)).includes("bytes of output were lost: ENOSPC"), { what: "the note of lost output" });
+    await eventually(() => readRun(stateDir, labels).child?.pid === seen.pid, { what: "the newest state in the file" });
     await driver.stop(labels, 5_000);
-    expect(await observed(driver, labels)).toMatchObject({ state: "stopped" });
+  });
+
+  test("costs output, and the log says how much", async () => {
+    const directory = join(mountPoint, "logs");
+    const log = openLogWriter(directory, { segmentBytes: 1_000_000, segments: 2 });
+    log.write(Buffer.alloc(4_096, "a"));
+    fill();
+    log.write(Buffer.alloc(5_000, "b"));
+    rmSync(filler);
+    log.write(Buffer.from("after"));
+    const text = Buffer.from((await readLog(directory, "web", 4_096, 10_000)).data).toString();
+    expect(text).toBe("\n[skep: 5000 bytes of output were lost: ENOSPC]\nafter");
+    log.close();
   });
 
   test("a stop on a full disk stops; once there is room the state file says so", async () => {

@@ -28,10 +28,10 @@ test.each([["http 500", SERVER, http("/no"), "answered 500"], ["nobody listens",
   const spec = specFor(command, { probe, ports: [{ name: "http", protocol: "tcp" }] });
   await driver.start(labels, spec, never);
   const abort = new AbortController();
-  const waiting = driver.wait(labels, spec, abort.signal);
+  const waiting = expect(driver.wait(labels, spec, abort.signal)).rejects.toMatchObject({ code: "probe_failed", message: expect.stringContaining(reason) });
   await eventually(async () => { const seen = await observed(driver, labels); return seen.state === "unhealthy" && seen.error?.includes(reason); }, { what: "unhealthy because of it" });
   abort.abort();
-  await expect(waiting).rejects.toMatchObject({ code: "probe_failed", message: expect.stringContaining(reason) });
+  await waiting;
 });
 
 test("exec: healthy, unhealthy and healthy again, announced each time", async () => {

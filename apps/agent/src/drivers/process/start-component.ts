@@ -8,7 +8,6 @@ import { dirname, join } from "node:path";
 import { DriverError } from "@skep/core";
 import type { AbortSignalLike, ComponentSpec, WorkloadLabels } from "@skep/core";
 import { syncDirectory } from "../../runner/durable-file.ts";
-import { isAlive } from "../../runner/proc.ts";
 import { LOG_DIR, RUN_STATE_VERSION } from "../../runner/run-state.ts";
 import type { RunState } from "../../runner/run-state.ts";
 import { asDriverError } from "../driver-errors.ts";
@@ -18,14 +17,12 @@ import { workDir } from "./component-dirs.ts";
 import { KILL_PATIENCE_MS, mayRun, stateOf } from "./context.ts";
 import type { ProcessContext } from "./context.ts";
 import { endProcesses, signal as signalProcess } from "./end-processes.ts";
+import { LEAVE_PATIENCE_MS, runnerGone } from "./runner-gone.ts";
 import { buildEnvironment } from "./environment.ts";
 import { ensureWorkingDir } from "./check-program.ts";
 import { launchRunner, writeState } from "./launch-runner.ts";
 import { socketNameOf } from "./links.ts";
 import type { Look } from "./look.ts";
-
-/** A runner that has written its end leaves within milliseconds; one that cannot is killed, it owns nothing any more. */
-const LEAVE_PATIENCE_MS = 3_000;
 
 export async function startComponent(context: ProcessContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike): Promise<void> {
   const dir = context.dirs.of(labels.placementId, labels.component);
@@ -94,23 +91,16 @@ async function clearTheWay(context: ProcessContext, dir: ComponentDir, look: Loo
     const ended = await endProcesses(keyOf(dir), look.state.child ?? undefined, look.state.spec.stop_timeout_s * 1_000, KILL_PATIENCE_MS, context.clock);
     if (!ended) throw new DriverError("already_running", `${whose(look.state.labels)} lost its runner and cannot be killed`);
   }
-  if (state !== undefined) await runnerGone(context, state);
+  if (state !== undefined) await runnerGone(context, state, LEAVE_PATIENCE_MS);
   if (state !== undefined) await rm(join(dir.path, socketNameOf(state.runId)), { force: true });
 }
 
-/** An old runner that still tried to write its end would overwrite the next one's state. */
-export async function runnerGone({ clock, hostBootId }: ProcessContext, { runner, hostBootId: boot }: RunState): Promise<void> {
-  if (boot !== hostBootId) return;
-  const startMs = clock.mono();
-  for (let pauseMs = 2; isAlive(runner); pauseMs = Math.min(pauseMs * 2, 50)) {
-    if (clock.mono() - startMs >= LEAVE_PATIENCE_MS) signalProcess(runner, "SIGKILL");
-    await clock.sleep(pauseMs);
-  }
-}
-
 async function cleanUp(context: ProcessContext, dir: ComponentDir, why: string): Promise<DriverError> {
+  const seen = stateOf(await context.look(dir));
+  // The runner's end comes first: one that still lived could spawn behind the look's back.
+  if (seen !== undefined) await runnerGone(context, seen, 0);
   const ended = await endProcesses(keyOf(dir), undefined, 0, KILL_PATIENCE_MS, context.clock);
   const look = await context.look(dir);
-  if (ended && look.kind === "lost") writeState(dir, { ...look.state, state: "failed", child: null, error: why });
+  if (ended && look.kind === "lost") writeState(dir, { ...look.state, state: "failed", since: context.clock.now(), child: null, error: why });
   return new DriverError("start_failed", ended ? `${why}; nothing is left running` : `${why}; something with its labels could not be killed`);
 }

@@ -10,11 +10,11 @@ import { keyOf, whose } from "../labels.ts";
 import type { ComponentDir } from "./component-dirs.ts";
 import { KILL_PATIENCE_MS, mayRun, stateOf } from "./context.ts";
 import type { ProcessContext } from "./context.ts";
-import { endProcesses, signal } from "./end-processes.ts";
+import { endProcesses } from "./end-processes.ts";
 import { writeState } from "./launch-runner.ts";
 import { runIdOf } from "./links.ts";
 import type { Look } from "./look.ts";
-import { runnerGone } from "./start-component.ts";
+import { LEAVE_PATIENCE_MS, runnerGone } from "./runner-gone.ts";
 
 /** Beyond the stop timeout: SIGKILL, reaping, reading the last output and an fsync on a busy disk. */
 const ANSWER_MARGIN_MS = 8_000;
@@ -41,7 +41,7 @@ async function stopWithoutRunner(context: ProcessContext, dir: ComponentDir, loo
   const state = stateOf(look);
   const sameBoot = state?.hostBootId === context.hostBootId;
   // The runner first: one that woke up now would restart what is being ended.
-  if (state !== undefined && sameBoot) signal(state.runner, "SIGKILL");
+  if (state !== undefined) await runnerGone(context, state, 0);
   const ended = await endProcesses(keyOf(dir), sameBoot ? (state?.child ?? undefined) : undefined, timeoutMs, KILL_PATIENCE_MS, context.clock);
   if (!ended) throw new DriverError("stop_failed", `${dir.component} survived SIGKILL for ${KILL_PATIENCE_MS} ms; look at its processes on the host`);
   if (state !== undefined) recordStopped(context, dir, state, look.kind === "rebooted" ? "host rebooted" : undefined);
@@ -62,7 +62,7 @@ export async function removeComponent(context: ProcessContext, labels: WorkloadL
   const look = await context.look(dir);
   const state = stateOf(look);
   if (mayRun(look)) throw new DriverError("already_running", `${state === undefined ? dir.component : whose(state.labels)} is running; stop it before removing it`);
-  if (state !== undefined) await runnerGone(context, state);
+  if (state !== undefined) await runnerGone(context, state, LEAVE_PATIENCE_MS);
   for (const name of await filesOf(dir)) {
     if (runIdOf(name) !== undefined || name === "runner.log") await rm(join(dir.path, name), { force: true });
   }
