@@ -1,11 +1,12 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { deployRequest } from "@skep/protocol";
 import { systemClock } from "@skep/runtime";
 import { tempDir } from "@skep/testkit";
 import { expect, test } from "vitest";
+import { parse } from "yaml";
 import { createApi } from "../src/api.ts";
 import { writeContexts } from "../src/cli-context.ts";
 import { parseConfig } from "../src/config.ts";
@@ -54,9 +55,9 @@ test("PostgreSQL 14 is refused by name, 15 is not", () => {
 
 test("every sample passes the API's own schema, and runs on our Node", () => {
   const dir = join(SAMPLE_FILE, "..");
-  for (const name of readdirSync(dir).filter((file) => file.endsWith(".json"))) {
-    expect(deployRequest.safeParse(JSON.parse(readFileSync(join(dir, name), "utf8"))).error, name).toBeUndefined();
-  }
+  const names = readdirSync(dir).filter((file) => /\.(json|yaml)$/.test(file));
+  expect(names.length).toBeGreaterThanOrEqual(2);
+  for (const name of names) expect(deployRequest.safeParse(parse(readFileSync(join(dir, name), "utf8"))).error, name).toBeUndefined();
   const request = readSample(SAMPLE_FILE, 3, "/opt/node");
   expect(request.placement).toEqual({ replicas: 3 });
   expect(request.spec.components.map(({ command }) => command[0])).toEqual(["/opt/node"]);
@@ -101,4 +102,17 @@ test("a context of another master is left alone; ours and one that leads nowhere
   await writeJson(file, { url: "http://gone", state_dir: join(other, "deleted") });
   expect(await writeContexts(layout, file, facts)).toBe("saved");
   expect(await writeContexts(layout, undefined, facts)).toBe("off");
+});
+
+test("docker-compose.yml is well-formed: its files, services and volumes are there", () => {
+  const root = join(SAMPLE_FILE, "../..");
+  const { services, volumes } = parse(readFileSync(join(root, "docker-compose.yml"), "utf8"), { merge: true }) as { services: Record<string, Service>; volumes: object };
+  interface Service { image: string; command?: string[]; volumes?: string[]; depends_on?: object; build?: { dockerfile: string } }
+  expect(Object.keys(services)).toEqual(expect.arrayContaining(["postgres", "master", "agent-1", "agent-2"]));
+  for (const [name, service] of Object.entries(services)) {
+    expect(service.image, name).toMatch(/^(postgres:1[5-9]|skep:local)$/);
+    for (const file of [...(service.command ?? []).filter((word) => /\.m?js$/.test(word)), ...(service.build === undefined ? [] : [service.build.dockerfile])]) expect(existsSync(join(root, file)), file).toBe(true);
+    for (const volume of service.volumes ?? []) expect(volumes, name).toHaveProperty([volume.split(":")[0]!]);
+    for (const other of Object.keys(service.depends_on ?? {})) expect(services, name).toHaveProperty([other]);
+  }
 });
