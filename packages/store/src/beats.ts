@@ -8,7 +8,7 @@ import { isUuid } from "@skep/core";
 import type { BeatResult, BeatWrite, HostId, HostStatus } from "@skep/core";
 import { sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
-import { rowsOf } from "./db.ts";
+import { preparedRowsOf } from "./db.ts";
 import { cleanText, toJson } from "./schema/columns.ts";
 
 interface WrittenBeat {
@@ -21,7 +21,7 @@ interface WrittenBeat {
 
 /** Results in the order of the beats. A host may come twice: its beats are then written in that order. */
 export async function writeBeats(db: Db, beats: readonly BeatWrite[]): Promise<readonly BeatResult[]> {
-  const results = new Array<BeatResult>(beats.length);
+  const results: BeatResult[] = [];
   let rest = beats.map((beat, index) => ({ beat, index }));
   while (rest.length > 0) {
     const wave = new Map<HostId, (typeof rest)[number]>();
@@ -49,8 +49,10 @@ const taken = (column: string) => sql.raw(`${column} = CASE WHEN (EXCLUDED.boot_
 
 async function writeLiveness(db: Db, beats: readonly BeatWrite[]): Promise<readonly WrittenBeat[]> {
   const column = <T>(pick: (beat: BeatWrite) => T | undefined) => sql.param(beats.map((beat) => pick(beat) ?? null));
-  return rowsOf<WrittenBeat>(
-    db.execute(sql`
+  return preparedRowsOf<WrittenBeat>(
+    db,
+    "write-liveness",
+    sql`
       WITH input AS (
         SELECT * FROM unnest(
           ${column((beat) => beat.hostId)}::uuid[], ${column((beat) => cleanText(beat.agentVersion))}::text[],
@@ -86,7 +88,7 @@ async function writeLiveness(db: Db, beats: readonly BeatWrite[]): Promise<reado
           AND h.status <> 'decommissioned'
         RETURNING h.id
       )
-      SELECT live.host_id, live.was, live.stale, beat.taken, beat.changed FROM live LEFT JOIN beat USING (host_id)`),
+      SELECT live.host_id, live.was, live.stale, beat.taken, beat.changed FROM live LEFT JOIN beat USING (host_id)`,
   );
 }
 
@@ -112,7 +114,7 @@ async function writeReports(db: Db, beats: readonly BeatWrite[]): Promise<void> 
           },
     ),
   );
-  await db.execute(sql`
+  await preparedRowsOf(db, "write-reports", sql`
     WITH input AS (
       SELECT * FROM jsonb_to_recordset(${input}::jsonb) AS i (host_id uuid, boot_id text, op_seq bigint, seq bigint, job_ids jsonb, jobs_truncated boolean,
         resources jsonb, capabilities jsonb, observed_error text, cert_sha256 text, cert_not_after timestamptz, placements jsonb)

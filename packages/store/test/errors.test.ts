@@ -1,6 +1,6 @@
 /** A broken database is one typed error, soon, without anybody's secrets; and the store works again afterwards. */
 import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { SkepError } from "@skep/core";
 import type { DeploymentId, HostId, SignalTopic, Store, TokenId } from "@skep/core";
 import { runSql, withConnection } from "@skep/store/server";
@@ -26,7 +26,7 @@ const caught = async (work: Promise<unknown>): Promise<Error> => {
   if (!(error instanceof Error)) throw new Error("it did not fail");
   return error;
 };
-const everythingOf = (error: Error): string => JSON.stringify([error.message, error.stack, { ...error }, String(error.cause)]);
+const everythingOf = (error: Error): string => JSON.stringify([error.message, error.stack, Object.entries(error), String(error.cause)]);
 /** Ends every connection of the store but ours. */
 const cutAll = (like: string) =>
   runSql(database.url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '${like}' AND pid <> pg_backend_pid()`);
@@ -100,7 +100,7 @@ test("a full API pool starves neither beats nor the sweep, and sheds what it can
 });
 
 test("a server that is not there, does not answer, or does not let us in is an outage at once", async () => {
-  const openSockets = new Set<import("node:net").Socket>();
+  const openSockets = new Set<Socket>();
   const blackHole = createServer((socket) => void openSockets.add(socket.on("error", () => undefined)));
   await new Promise<void>((resolve) => blackHole.listen(0, "127.0.0.1", resolve));
   const { port } = blackHole.address() as AddressInfo;
