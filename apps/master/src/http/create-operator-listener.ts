@@ -53,6 +53,8 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
     bodyLimit: limits.bodyBytes,
     exposeHeadRoutes: false,
     requestIdHeader: false,
+    // The body of that 503 would not be a problem; what arrives while closing is answered like anything else.
+    return503OnClosing: false,
     genReqId: (request) => requestIdOf(request.headers["x-request-id"], deps),
     routerOptions: { maxParamLength: 200, ignoreTrailingSlash: false },
     serverFactory: (handler) => {

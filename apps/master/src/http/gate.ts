@@ -40,7 +40,7 @@ export interface Gate extends Requests {
 export function createGate(app: FastifyInstance, deps: OperatorDeps, limits: OperatorLimits, authenticator: Authenticator): Gate {
   const { clock } = deps;
   const states = new WeakMap<FastifyRequest, RequestState>();
-  const perToken = createRateLimiter(clock, { perMinute: limits.requestsPerMinute, burst: Math.max(10, limits.requestsPerMinute / 4) });
+  const perToken = createRateLimiter(clock, { perMinute: limits.requestsPerMinute, burst: limits.requestsPerMinute });
   const creations = createRateLimiter(clock, { perMinute: limits.hostCreationsPerMinute, burst: limits.hostCreationsPerMinute });
   const failures = createRateLimiter(clock, { perMinute: limits.unauthenticatedPerMinute, burst: limits.unauthenticatedPerMinute });
   const pages = createRateLimiter(clock, PUBLIC_PAGES_PER_MINUTE);

@@ -111,7 +111,7 @@ test("no token, in whatever place it is pasted, reaches a log, an error or the l
 });
 
 describe("limits", () => {
-  const limited = useApi({ limits: { requestsPerMinute: 40, unauthenticatedPerMinute: 5, hostCreationsPerMinute: 2 } });
+  const limited = useApi({ limits: { requestsPerMinute: 10, unauthenticatedPerMinute: 5, hostCreationsPerMinute: 2 } });
   test("each token has its own, and is told when to come back", async () => {
     const greedy = (await limited.makeToken("viewer")).token;
     const statuses = [];

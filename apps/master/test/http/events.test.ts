@@ -92,10 +92,11 @@ test("commits out of order skip nothing: a later id that is visible first waits 
     release();
     await Promise.all(slow);
   }
-  const expected = [...Array.from({ length: 2 }, (_, n) => `nslow${n}`), ...Array.from({ length: 60 }, (_, n) => `nquick${n}`)].sort();
+  const expected = [...Array.from({ length: 2 }, (_, n) => `nslow${n}`), ...Array.from({ length: 60 }, (_, n) => `nquick${n}`)];
   for (const reader of readers) {
     await eventually((status) => { status(`${reader.events().length}`); return reader.events().length >= 62; }, { what: "all 62 arrive" });
-    expect(messages(reader).sort()).toEqual(expected);
+    expect(new Set(messages(reader))).toEqual(new Set(expected));
+    expect(messages(reader)).toHaveLength(expected.length);
   }
   expect(messages(readers[0]!)).toEqual(messages(readers[1]!));
 });

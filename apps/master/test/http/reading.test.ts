@@ -1,0 +1,131 @@
+/** Looking changes nothing, and what is shown is what the ledger holds. */
+import { OPERATOR_ROUTES, type Route } from "@skep/protocol";
+import type { HostId } from "@skep/core";
+import pg from "pg";
+import { beforeAll, expect, test } from "vitest";
+import { NOOP, useApi } from "./use-api.ts";
+
+const api = useApi();
+let hostId = "";
+let rowId = "";
+let placementId = "";
+beforeAll(async () => {
+  hostId = (await api.activeHost("seen-01")).id;
+  await api.activeHost("seen-02");
+  await api.call("POST", "/v1/hosts", { body: { name: "pending-01", labels: { zone: "eu1" } } });
+  await api.call("POST", "/v1/deployments", { body: { name: "seen", spec: NOOP, placement: { hosts: ["seen-01"] } } });
+  const [row] = (await api.call("GET", "/v1/lifecycle")).json.items;
+  rowId = row.id;
+  placementId = row.placement_id;
+});
+
+const everything = async (): Promise<string> => {
+  const client = new pg.Client(api.url);
+  await client.connect();
+  const tables = await client.query<{ table_name: string }>("select table_name from information_schema.tables where table_schema = 'public' order by 1");
+  const rows = [];
+  for (const { table_name } of tables.rows) rows.push([table_name, (await client.query(`select t.*, t.xmin from "${table_name}" t order by 1, 2`)).rows]);
+  await client.end();
+  return JSON.stringify(rows, (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value));
+};
+
+test("no GET writes anything, and neither does asking the hosts", async () => {
+  const before = await everything();
+  for (const route of (OPERATOR_ROUTES as readonly Route[]).filter((item) => item.method === "GET")) {
+    for (const kind of ["host", "deployment", "placement", "lifecycle"]) {
+      const subject: Record<string, string> = { host: "seen-01", deployment: "seen", placement: placementId, lifecycle: rowId };
+      const url = route.path.replace(":kind", kind).replace(":host", "seen-01").replace(":deployment", "seen").replace(":id", route.id === "explain" ? subject[kind]! : rowId);
+      expect((await api.call("GET", url)).status, url).toBe(200);
+    }
+  }
+  expect((await api.call("POST", "/v1/hosts/check", { role: "operator" })).json.items).toHaveLength(2);
+  api.agents.deaf = true;
+  expect((await api.call("POST", "/v1/hosts/check", { body: { hosts: ["seen-01"] } })).json.items).toMatchObject([{ name: "seen-01", ok: false, error: expect.stringContaining("ECONNREFUSED") }]);
+  api.agents.deaf = false;
+  expect(await everything()).toBe(before);
+  // The comparison is not blind: one write is seen.
+  await api.call("PATCH", "/v1/hosts/seen-01", { body: { notes: "touched" } });
+  expect(await everything()).not.toBe(before);
+});
+
+test("a name and an id lead to the same thing, everywhere", async () => {
+  for (const path of ["", "/health", "/heartbeats", "/certs"]) {
+    const [byName, byId] = [await api.call("GET", `/v1/hosts/seen-01${path}`), await api.call("GET", `/v1/hosts/${hostId}${path}`)];
+    const drop = (json: any) => ({ ...json, liveness: undefined });
+    expect(drop(byId.json)).toEqual(drop(byName.json));
+  }
+  const byName = await api.call("GET", "/v1/deployments/seen");
+  expect((await api.call("GET", `/v1/deployments/${byName.json.id}`)).json).toEqual(byName.json);
+  expect((await api.call("GET", "/v1/lifecycle?deployment=seen&host=seen-01")).json).toEqual((await api.call("GET", `/v1/lifecycle?deployment=${byName.json.id}&host=${hostId}`)).json);
+});
+
+test("health: every state of a host has its word and its reason", async () => {
+  expect((await api.call("GET", "/v1/hosts/seen-01/health")).json).toMatchObject({ health: "healthy", status: "active", breaker: null, metrics: null, reachability: { state: "unknown", consecutive_failures: null } });
+  expect((await api.call("GET", "/v1/hosts/pending-01/health")).json).toMatchObject({ health: "unknown", status: "pending", liveness: { age_ms: null, missed: 0 }, reasons: [{ code: "not_enrolled" }] });
+  await api.store.transaction(async (tx) => {
+    await tx.casHostStatus(hostId as HostId, "active", "suspect", "no heartbeat");
+    await tx.recordProbe(hostId as HostId, false, "connect ETIMEDOUT");
+  });
+  expect((await api.call("GET", "/v1/hosts/seen-01/health")).json).toMatchObject({ health: "degraded", reachability: { state: "unreachable", last_error: "connect ETIMEDOUT", last_ok_at: null } });
+  await api.store.transaction((tx) => tx.casHostStatus(hostId as HostId, "suspect", "unreachable", "the probe failed"));
+  expect((await api.call("GET", "/v1/hosts/seen-01/health")).json.health).toBe("unhealthy");
+  // What runs on a host that cannot be reached is unknown, and is called so.
+  expect((await api.call("GET", "/v1/placements?deployment=seen")).json.items).toMatchObject([{ state: "unknown", because: expect.stringContaining("unreachable") }]);
+  expect((await api.call("GET", "/v1/explain/placement/" + placementId)).json.reasons.map((reason: { code: string }) => reason.code)).toContain("host_unreachable");
+  await api.store.transaction((tx) => tx.casHostStatus(hostId as HostId, "unreachable", "active", "test"));
+});
+
+test("explain says why and what next, with the events that led there", async () => {
+  const row = (await api.call("GET", `/v1/explain/lifecycle/${rowId}`)).json;
+  expect(row).toMatchObject({ kind: "lifecycle", id: rowId, reasons: [{ code: "not_sent", next: expect.stringMatching(/./) }] });
+  const host = (await api.call("GET", "/v1/explain/host/seen-01")).json;
+  expect(host.events.map((event: { kind: string }) => event.kind)).toContain("host.created");
+  expect(host.events.length).toBeLessThanOrEqual(10);
+});
+
+test("lists go page by page without a gap or a repetition, and labels select", async () => {
+  const seen: string[] = [];
+  let cursor: string | null = null;
+  do {
+    const { json }: { json: any } = await api.call("GET", `/v1/hosts?limit=1${cursor === null ? "" : `&cursor=${cursor}`}`);
+    seen.push(...json.items.map((host: { name: string }) => host.name));
+    cursor = json.next_cursor;
+  } while (cursor !== null);
+  expect(seen.sort()).toEqual(["pending-01", "seen-01", "seen-02"]);
+  expect((await api.call("GET", "/v1/hosts?label=zone=eu1")).json.items.map((host: { name: string }) => host.name)).toEqual(["pending-01"]);
+  expect((await api.call("GET", "/v1/hosts?status=pending")).json.items).toHaveLength(1);
+});
+
+test("the history of a deployment that is gone is found by its name", async () => {
+  await api.call("POST", "/v1/deployments", { body: { name: "gone", spec: NOOP, placement: { hosts: ["seen-02"] } } });
+  const [deploy] = (await api.call("GET", "/v1/lifecycle?deployment=gone")).json.items;
+  await api.call("POST", `/v1/lifecycle/${deploy.id}/cancel`);
+  await api.call("DELETE", "/v1/hosts/seen-02?force=true");
+  await api.call("POST", "/v1/deployments/gone/teardown");
+  expect((await api.call("GET", "/v1/lifecycle?deployment=gone")).json.items.map((row: { id: string }) => row.id)).toContain(deploy.id);
+});
+
+test("cordon, labels and notes are changed, audited and told; an empty change is none", async () => {
+  const before = (await api.call("GET", "/v1/events?limit=1000")).json.items.length;
+  expect((await api.call("PATCH", "/v1/hosts/seen-01", { body: {} })).status).toBe(200);
+  expect((await api.call("GET", "/v1/events?limit=1000")).json.items).toHaveLength(before);
+  expect((await api.call("PATCH", "/v1/hosts/seen-01", { body: { schedulable: false, labels: { rack: "r1" } } })).json).toMatchObject({ schedulable: false, labels: { rack: "r1" } });
+  expect((await api.call("GET", "/v1/events?kind=host.cordoned")).json.items).toHaveLength(1);
+  expect((await api.call("GET", "/v1/hosts/seen-01/health")).json).toMatchObject({ health: "healthy", reasons: [{ code: "cordoned" }] });
+  expect((await api.call("PATCH", "/v1/hosts/seen-01", { body: { address: "169.254.169.254" } })).json.code).toBe("address_refused");
+});
+
+test("a change that cannot be audited is not made", async () => {
+  const client = new pg.Client(api.url);
+  await client.connect();
+  await client.query("alter table audit_log add constraint nobody check (action not in ('host.update', 'token.create')) not valid");
+  try {
+    expect((await api.call("PATCH", "/v1/hosts/seen-01", { body: { notes: "unaudited" } })).status).toBe(500);
+    expect((await api.call("POST", "/v1/tokens", { body: { name: "unaudited", role: "admin" } })).status).toBe(500);
+    expect((await api.call("GET", "/v1/hosts/seen-01")).json.notes).not.toBe("unaudited");
+    expect((await api.call("GET", "/v1/tokens")).text).not.toContain("unaudited");
+  } finally {
+    await client.query("alter table audit_log drop constraint nobody");
+    await client.end();
+  }
+});
