@@ -1,4 +1,4 @@
-/** docs/openapi.json is what is served. `npx vitest run <this file> -u` writes it anew. */
+/** docs/openapi.json is what is served. `npx vitest run --update=all <this file>` writes it anew. */
 import { PRODUCTION_POLICY } from "@skep/core";
 import { systemClock } from "@skep/runtime";
 import { createMemoryStore } from "@skep/testkit";
