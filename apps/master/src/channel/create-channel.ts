@@ -16,6 +16,7 @@ import { DEFAULT_GATE } from "./handshake-gate.ts";
 import { parseBody } from "./parse-body.ts";
 import { parseHeartbeat } from "./parse-heartbeat.ts";
 import { createHostLimiter, ratesFor, type HostRates } from "./rate-limits.ts";
+import { createSlots } from "./slots.ts";
 import { createTlsListener, type ListenerLimits, type TlsListener } from "./tls-listener.ts";
 
 export interface ChannelLimits extends ListenerLimits {
@@ -56,12 +57,18 @@ export function channelLimits(heartbeatIntervalMs: number): ChannelLimits {
   };
 }
 
+/** Registrations and rotations at once; fewer than the connections that beats have, so that beats go on. */
+const SESSION_SLOTS = 2;
+/** At some 5 ms each the last in line waits about as long as an agent does. */
+const MAX_WAITING = 2_000;
+
 type Handler = (request: FastifyRequest, reply: FastifyReply, hostId: HostId) => Promise<unknown>;
 
 export function createChannel(deps: ChannelDeps): Channel {
   const { control, identity } = deps;
   const listener = createTlsListener({ tls: masterSwarmTls(deps.credentials), limits: deps.limits, clock: deps.clock, logger: deps.logger, routes: SWARM_ROUTES });
   const authenticator = createAuthenticator({ identity, store: deps.store, trustDomain: deps.trustDomain, clock: deps.clock, logger: deps.logger, tasks: deps.tasks });
+  const sessions = createSlots(SESSION_SLOTS, MAX_WAITING);
   const limiter = createHostLimiter(deps.limits.rates, deps.clock);
   identity.pins.onChange((hostIds) => {
     try {
@@ -80,7 +87,7 @@ export function createChannel(deps: ChannelDeps): Channel {
         const host = await deps.store.findHost(hostId);
         checkAgentAddress(body.agent_url, { allowLoopback: deps.allowLoopbackAgents, allowedCidr: host?.allowedCidr });
       }
-      return reply.send(await control.register(hostId, body));
+      return reply.send(await sessions(() => control.register(hostId, body)));
     },
     async heartbeat(request, reply, hostId) {
       const body = parseHeartbeat(request.body);
@@ -91,7 +98,8 @@ export function createChannel(deps: ChannelDeps): Channel {
     },
     async rotate(request, reply, hostId) {
       limiter.take(hostId, "deltas");
-      return reply.send(await identity.rotate(hostId, parseBody(rotateRequest, request.body).csr_pem));
+      const { csr_pem: csrPem } = parseBody(rotateRequest, request.body);
+      return reply.send(await sessions(() => identity.rotate(hostId, csrPem)));
     },
   };
 

@@ -8,6 +8,7 @@ import { ENROL_ROUTES, enrolRequest } from "@skep/protocol";
 import type { IdentityControl } from "../control/control.ts";
 import { DEFAULT_GATE } from "../channel/handshake-gate.ts";
 import { parseBody } from "../channel/parse-body.ts";
+import { createSlots } from "../channel/slots.ts";
 import { createTlsListener, type ListenerLimits, type TlsListener } from "../channel/tls-listener.ts";
 
 export interface DoorLimits extends ListenerLimits {
@@ -31,6 +32,9 @@ export const DOOR_LIMITS: DoorLimits = {
 
 /** Addresses remembered. When full, the oldest are forgotten: an attacker with more addresses gets five tries from each anyway. */
 const MAX_ADDRESSES = 10_000;
+/** Redemptions at once, so that a flood at this door cannot fill the operators' database pool. */
+const REDEEM_SLOTS = 4;
+const MAX_WAITING = 200;
 /** A uuid that names nothing, so that a malformed id costs what an unknown one costs. */
 const NO_TOKEN = "00000000-0000-0000-0000-000000000000";
 
@@ -40,6 +44,7 @@ export interface Door extends Pick<TlsListener, "listen" | "close"> {
 
 export function createDoor(deps: { readonly identity: Pick<IdentityControl, "redeem">; readonly credentials: Credentials; readonly clock: Clock; readonly logger: Logger; readonly limits: DoorLimits }): Door {
   const listener = createTlsListener({ tls: enrolTls(deps.credentials), limits: deps.limits, clock: deps.clock, logger: deps.logger, routes: ENROL_ROUTES });
+  const redemptions = createSlots(REDEEM_SLOTS, MAX_WAITING);
   const buckets = new Map<string, Bucket>();
 
   const take = (address: string): void => {
@@ -61,7 +66,7 @@ export function createDoor(deps: { readonly identity: Pick<IdentityControl, "red
       take(request.socket.remoteAddress ?? "");
       const { token_id: tokenId } = request.params as { token_id: string };
       const body = parseBody(enrolRequest, request.body);
-      return reply.send(await deps.identity.redeem(isUuid(tokenId) ? tokenId : NO_TOKEN, body));
+      return reply.send(await redemptions(() => deps.identity.redeem(isUuid(tokenId) ? tokenId : NO_TOKEN, body)));
     },
   });
   return {

@@ -140,3 +140,11 @@ test("a registration with an address the policy refuses", async () => {
   expect(await ask("https://169.254.169.254:8444")).toMatchObject({ status: 422, json: { code: "address_refused" } });
   expect((await ask("https://127.0.0.1:8444")).status).toBe(200);
 });
+
+test("sixty hosts that register at once all get their session (faults F22)", async () => {
+  const hosts: Awaited<ReturnType<Rig["addHost"]>>[] = [];
+  for (let index = 0; index < 60; index++) hosts.push(await rig.addHost(`fleet-${index}`));
+  const body = { boot_id: "b", host_boot_id: "h", agent_version: "1", op_seq: 0 };
+  const answers = await Promise.all(hosts.map((mine) => post(rig.swarmPort, "/swarm/register", body, { caPem: rig.authority.authority.certPem, identity: mine })));
+  expect(answers.map((answer) => answer.status)).toEqual(hosts.map(() => 200));
+});
