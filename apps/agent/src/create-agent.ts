@@ -32,6 +32,8 @@ export interface AgentDeps {
   readonly localPort: number | undefined;
   /** What the master is told to call; default: this machine's address and the listener's port. */
   readonly agentUrl: string | undefined;
+  /** What the machine has, for the beats. */
+  readonly resources: () => Promise<Readonly<Record<string, number>>>;
   readonly failpoint?: ((name: string) => void) | undefined;
 }
 
@@ -86,6 +88,7 @@ export function createAgent(deps: AgentDeps): Agent {
   };
   const reporter = createReporter({
     executor, clock, rng, logger, agentVersion: AGENT_VERSION, hostBootId: deps.hostBootId, agentUrl, failpoint: deps.failpoint,
+    capabilities: deps.drivers.map((driver) => `driver:${driver.name}`), resources: deps.resources,
     link: () => keeper.link(),
     reloadIdentity: () => keeper.reload(),
     rotate: () => keeper.rotate(),

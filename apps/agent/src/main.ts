@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { PRODUCTION_POLICY, SkepError } from "@skep/core";
 import { closeOnParentExit, createLogger, hostBootId, lockStateDir, onShutdownSignals, systemClock, systemRng } from "@skep/runtime";
 import { readConfig, type AgentConfig } from "./config.ts";
+import { readResources } from "./reporter/resources.ts";
 import { createAgent } from "./create-agent.ts";
 import { createNoopDriver, createProcessDriver, defaultRunnerPath } from "./drivers/index.ts";
 import { runEnrol } from "./enrol-command.ts";
@@ -57,7 +58,7 @@ async function run(config: AgentConfig, json: boolean): Promise<void> {
   const agent = createAgent({
     agentDir: config.agentDir, journal, drivers: [processes, createNoopDriver({ stateDir: noop, clock, rng })], clock, rng, logger,
     policy: PRODUCTION_POLICY, hostBootId: hostBootId(), listen: { host: config.listen, port: config.port },
-    localPort: config.localPort, agentUrl: config.agentUrl, failpoint: failpointOf(config),
+    localPort: config.localPort, agentUrl: config.agentUrl, resources: () => readResources(config.stateDir), failpoint: failpointOf(config),
   });
 
   const leave = async (workloads: boolean, why: string): Promise<void> => {

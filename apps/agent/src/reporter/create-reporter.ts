@@ -37,6 +37,10 @@ export interface ReporterDeps {
   readonly logger: Logger;
   readonly agentVersion: string;
   readonly hostBootId: string;
+  /** Names of what this agent can run. */
+  readonly capabilities: readonly string[];
+  /** What the machine has; a failure leaves it out of the beat. */
+  readonly resources: () => Promise<Readonly<Record<string, number>>>;
   readonly failpoint?: ((name: string) => void) | undefined;
 }
 
@@ -186,7 +190,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
   async function beat(): Promise<"done" | "stale"> {
     const link = deps.link();
     if (link === undefined || session === undefined) return "done";
-    const status = await look(intervalMs);
+    const [status, resources] = await Promise.all([look(intervalMs), deps.resources().catch(() => undefined)]);
     // Taken in one turn: the counter, the jobs and the deltas belong to one moment.
     const { op_seq: opSeq, jobs } = executor.inventory();
     const packed = packReport({ status, jobs, deltas: executor.deltas(MAX_DELTAS) }, budgetBytes);
@@ -195,7 +199,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
     const answer = await post(link, "/swarm/heartbeat", {
       host_uuid: link.hostId, agent_version: deps.agentVersion, protocol: 1, boot_id: executor.bootId, host_boot_id: deps.hostBootId,
       session_epoch: session, seq: (seq += 1), op_seq: opSeq, sent_at: toIso(clock.now()), phase, interval_ms: Math.round(intervalMs),
-      cert: link.cert, ...packed, status: { ...packed.status },
+      cert: link.cert, capabilities: deps.capabilities, ...(resources === undefined ? {} : { resources }), ...packed, status: { ...packed.status },
     });
     if (answer.kind !== "answer" || answer.status >= 300) return (await handleRefusal("heartbeat", answer, link)) ? "stale" : "done";
     accepted();

@@ -38,7 +38,7 @@ export async function startAgent(master: FakeMaster, options: { dir?: string; le
   const journal = createFileJournal({ path: join(dir, "journal"), logger });
   const agent = createAgent({
     agentDir, journal, drivers: [driver], clock: systemClock(), rng: systemRng(), logger, policy: PRODUCTION_POLICY, hostBootId: "host-boot",
-    listen: { host: "127.0.0.1", port: 0 }, localPort: 0, agentUrl: undefined,
+    listen: { host: "127.0.0.1", port: 0 }, localPort: 0, agentUrl: undefined, resources: async () => ({}),
   });
   cleanups.push(async () => {
     await agent.stop({ workloads: false });
