@@ -1,4 +1,5 @@
 /** What a query function works on: a pool or one connection inside a transaction, alike. */
+import { isUuid, SkepError } from "@skep/core";
 import type { SQL } from "drizzle-orm";
 import type { NodePgClient, NodePgDatabase } from "drizzle-orm/node-postgres";
 import { PgDialect } from "drizzle-orm/pg-core";
@@ -26,3 +27,9 @@ export const known = <T>(value: T | null): T | undefined => value ?? undefined;
 
 /** The first of at most one. */
 export const first = async <T>(rows: PromiseLike<readonly T[]>): Promise<T | undefined> => (await rows)[0];
+
+/** A page's position. Throws `cursor_mismatch` for what no page of ours ever ended with. */
+export function afterId<T extends string>(after: string): T {
+  if (!isUuid(after)) throw new SkepError("cursor_mismatch", "`after` is the id of the last item of a page");
+  return after as T;
+}

@@ -3,7 +3,7 @@ import { isUuid } from "@skep/core";
 import type { DeploymentId, DeploymentRecord, GenerationRecord, Page, Tx } from "@skep/core";
 import { and, asc, eq, gt, isNull, or, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
-import { first, known } from "./db.ts";
+import { afterId, first, known } from "./db.ts";
 import { deploymentGenerations, deployments } from "./schema/index.ts";
 
 export const deploymentOf = (row: typeof deployments.$inferSelect): DeploymentRecord => ({
@@ -32,7 +32,7 @@ export async function listDeployments(db: Db, query: Page & { readonly includeDe
     .where(
       and(
         query.includeDeleted === true ? undefined : isNull(deployments.deletedAt),
-        query.after === undefined ? undefined : gt(deployments.id, query.after as DeploymentId),
+        query.after === undefined ? undefined : gt(deployments.id, afterId<DeploymentId>(query.after)),
       ),
     )
     .orderBy(asc(deployments.id))

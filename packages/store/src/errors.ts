@@ -29,9 +29,18 @@ const NODE_CODES = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", 
 const DRIVER_WORDS =
   /^(?:Connection terminated|Client has encountered a connection error|Query read timeout|timeout exceeded when trying to connect|timeout expired|Cannot use a pool after calling end|The server does not support SSL|Client was closed|Connection ended)/i;
 
+/** Errors made of a lost connection: what became of it must be known after its own error is gone. */
+const lostConnections = new WeakSet<Error>();
+
 /** SkepError `database_unavailable`, `overloaded`, or a StoreError; never the driver's own error. */
 export function toStoreError(error: unknown): Error {
   if (error instanceof SkepError || error instanceof StoreError) return error;
+  const translated = translate(error);
+  if (isConnectionLost(error)) lostConnections.add(translated);
+  return translated;
+}
+
+function translate(error: unknown): Error {
   const root = rootOf(error);
   const code = typeof root.code === "string" ? root.code : undefined;
   const fromServer = code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !NODE_CODES.has(code);
@@ -51,6 +60,7 @@ export function toStoreError(error: unknown): Error {
 
 /** True when the connection cannot be trusted with another statement. */
 export const isConnectionLost = (error: unknown): boolean => {
+  if (error instanceof Error && lostConnections.has(error)) return true;
   const root = rootOf(error);
   const code = typeof root.code === "string" ? root.code : "";
   return NODE_CODES.has(code) || /^(?:08|57P|25P03|25P04)/.test(code) || (root instanceof Error && DRIVER_WORDS.test(root.message));

@@ -4,7 +4,7 @@ import type { HostId, HostLiveness, HostQuery, HostRecord, HostReport, HostStatu
 import { and, asc, eq, gt, isNull, ne, or, sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import type { Db } from "./db.ts";
-import { first, known } from "./db.ts";
+import { afterId, first, known } from "./db.ts";
 import { hostHeartbeats, hostLiveness, hostReports, hosts, hostSessions } from "./schema/index.ts";
 import { burnTokens } from "./tokens.ts";
 import { revokeCerts } from "./certs.ts";
@@ -22,7 +22,7 @@ export async function listHosts(db: Db, query: HostQuery): Promise<readonly Host
   const where = and(
     query.status === undefined ? undefined : eq(hosts.status, query.status),
     query.labels === undefined ? undefined : sql`${hosts.labels} @> ${JSON.stringify(query.labels)}::jsonb`,
-    query.after === undefined ? undefined : gt(hosts.id, query.after as HostId),
+    query.after === undefined ? undefined : gt(hosts.id, afterId<HostId>(query.after)),
   );
   return findViews(db, where, [asc(hosts.id)], query.limit);
 }

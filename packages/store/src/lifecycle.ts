@@ -6,7 +6,7 @@ import { DISPATCH_DEADLINE_MS, isTerminal, isUuid } from "@skep/core";
 import type { HostId, JobId, LifecycleQuery, LifecycleRow, NewLifecycleRow, Operation, RowChange } from "@skep/core";
 import { and, asc, desc, eq, gt, inArray, lt, or, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
-import { first, rowsOf } from "./db.ts";
+import { afterId, first, rowsOf } from "./db.ts";
 import { isOpen, lifecycleOf } from "./lifecycle-row.ts";
 import { hosts, lifecycle } from "./schema/index.ts";
 import { cleanText } from "./schema/columns.ts";
@@ -31,7 +31,7 @@ export async function listLifecycle(db: Db, query: LifecycleQuery): Promise<read
           : byIdOrName(lifecycle.hostId, host, sql`${lifecycle.hostId} IN (SELECT ${hosts.id} FROM ${hosts} WHERE ${hosts.name} = ${host} AND ${hosts.status} <> 'decommissioned')`),
         status === undefined ? undefined : eq(lifecycle.status, status),
         open === undefined ? undefined : open ? isOpen() : sql`NOT (${isOpen()})`,
-        after === undefined ? undefined : newestFirst === true ? lt(lifecycle.id, after as JobId) : gt(lifecycle.id, after as JobId),
+        after === undefined ? undefined : newestFirst === true ? lt(lifecycle.id, afterId<JobId>(after)) : gt(lifecycle.id, afterId<JobId>(after)),
       ),
     )
     .orderBy(newestFirst === true ? desc(lifecycle.id) : asc(lifecycle.id))

@@ -2,11 +2,12 @@
  * Placements, each with what its host says of it. When something was observed is the host's business, not the row's:
  * a list that repeats itself renews every placement on it without a write (performance P1).
  */
+import { isUuid } from "@skep/core";
 import type { DeploymentId, HostId, Instant, ObservedRecord, ObservedState, Page, PlacementId, PlacementRecord, PlacementView, Tx } from "@skep/core";
 import { and, asc, eq, gt, inArray, isNull, sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import type { Db } from "./db.ts";
-import { known } from "./db.ts";
+import { afterId, known } from "./db.ts";
 import { isOpen, lifecycleOf } from "./lifecycle-row.ts";
 import { deployments, hostLiveness, hosts, lifecycle, observed, placements } from "./schema/index.ts";
 
@@ -83,7 +84,7 @@ export async function listPlacements(
         query.deploymentId === undefined ? undefined : eq(placements.deploymentId, query.deploymentId),
         query.hostId === undefined ? undefined : eq(placements.hostId, query.hostId),
         query.includeRemoved === true ? undefined : isNull(placements.removedAt),
-        query.after === undefined ? undefined : gt(placements.id, query.after as PlacementId),
+        query.after === undefined ? undefined : gt(placements.id, afterId<PlacementId>(query.after)),
       ),
     )
     .orderBy(asc(placements.id));
@@ -92,6 +93,7 @@ export async function listPlacements(
 }
 
 export async function findPlacement(db: Db, id: PlacementId): Promise<PlacementView | undefined> {
+  if (!isUuid(id)) return undefined;
   const rows = await selectPlacements(db).where(eq(placements.id, id));
   return rows[0] && viewOf(rows[0]);
 }

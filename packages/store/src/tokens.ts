@@ -1,4 +1,5 @@
 /** Enrolment tokens: one winner each, decided by one conditional update. */
+import { isUuid } from "@skep/core";
 import type { EnrolmentToken, HostId, TokenId, Tx } from "@skep/core";
 import { and, eq, gt, isNull, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
@@ -6,6 +7,7 @@ import { first, known } from "./db.ts";
 import { enrolmentTokens } from "./schema/index.ts";
 
 export async function findToken(db: Db, id: TokenId): Promise<EnrolmentToken | undefined> {
+  if (!isUuid(id)) return undefined;
   const row = await first(db.select().from(enrolmentTokens).where(eq(enrolmentTokens.id, id)));
   return (
     row && {

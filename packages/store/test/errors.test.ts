@@ -1,5 +1,5 @@
 /** A broken database is one typed error, soon, without anybody's secrets; and the store works again afterwards. */
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { SkepError } from "@skep/core";
 import type { DeploymentId, HostId, SignalTopic, Store, TokenId } from "@skep/core";
@@ -112,6 +112,43 @@ test("a server that is not there, does not answer, or does not let us in is an o
   }
   for (const socket of openSockets) socket.destroy();
   await new Promise((resolve) => blackHole.close(resolve));
+});
+
+test("a server that falls silent in a transaction is an outage, and that connection is not used again (F20)", async () => {
+  const { hostname, port } = new URL(database.url);
+  const sockets = new Set<Socket>();
+  const unanswered: string[] = [];
+  let frozen = false;
+  const proxy = createServer((client) => {
+    const server = connect(Number(port), hostname);
+    for (const socket of [client, server]) sockets.add(socket.on("error", () => undefined));
+    client.on("data", (data) => (frozen ? unanswered.push(data.toString("latin1")) : server.write(data)));
+    server.on("data", (data) => !frozen && client.write(data));
+    client.on("close", () => server.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const url = new URL(database.url);
+  url.port = String((proxy.address() as AddressInfo).port);
+  const through = await openStore(url.href);
+  const error = await caught(
+    through.transaction(async (tx) => {
+      await tx.now();
+      frozen = true;
+      return tx.now();
+    }),
+  );
+  expect(error).toMatchObject({ code: "database_unavailable" });
+  expect(unanswered.join("")).toContain("clock_timestamp");
+  expect(unanswered.join("")).not.toContain("ROLLBACK");
+  frozen = false;
+  expect(await through.now()).toBeGreaterThan(0);
+  await through.close();
+  for (const socket of sockets) socket.destroy();
+  await new Promise((resolve) => proxy.close(resolve));
+});
+
+test("a page's position that no page ended with is the caller's mistake, not an outage", async () => {
+  await expect(store.listHosts({ limit: 1, after: "x'; DROP TABLE hosts" })).rejects.toMatchObject({ code: "cursor_mismatch" });
 });
 
 test("signals come back after their connection was cut, and say that something may have been missed", async () => {

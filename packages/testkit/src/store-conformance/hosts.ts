@@ -147,5 +147,6 @@ export function hostRules(world: () => World): void {
     expect(await store.transaction((tx) => tx.countTokenAttempt(burned))).toBe(1);
     expect(await store.transaction((tx) => tx.countTokenAttempt(burned))).toBe(2);
     expect(await store.findToken(newId<TokenId>())).toBeUndefined();
+    expect(await store.findToken("not an id" as TokenId)).toBeUndefined();
   });
 }
