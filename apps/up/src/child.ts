@@ -42,11 +42,16 @@ export interface Child<Ready> {
   pid(): number | undefined;
   /** Of the latest process that became ready. */
   ready(): Ready | undefined;
-  /** SIGTERM, and SIGKILL after the stop timeout. Idempotent; also ends restarting. Resolves with whether it went by itself. */
-  stop(): Promise<boolean>;
+  /**
+   * `term`: SIGTERM. `pipe`: the end of its stdin, which is what it would see were we killed. SIGKILL after the stop
+   * timeout. Idempotent; also ends restarting. Resolves with whether it went by itself.
+   */
+  stop(how: StopManner): Promise<boolean>;
   /** SIGKILL, synchronously. */
   killNow(): void;
 }
+
+export type StopManner = "term" | "pipe";
 
 export class ChildFailure extends Error {
   override readonly name = "ChildFailure";
@@ -103,11 +108,12 @@ export function createChild<Ready>(options: ChildOptions<Ready>): Child<Ready> {
     return outcome as Ready;
   };
 
-  const stop = async (): Promise<boolean> => {
+  const stop = async (how: StopManner): Promise<boolean> => {
     stopping.abort();
     const current = run;
     if (current === undefined) return true;
-    current.process.kill("SIGTERM");
+    if (how === "term") current.process.kill("SIGTERM");
+    else current.process.stdin!.end();
     const timer = new AbortController();
     const late = clock.sleep(options.stopTimeoutMs, timer.signal).then(() => "late" as const);
     const outcome = await Promise.race([current.exited, late]);

@@ -56,8 +56,8 @@ export interface Started {
 export interface Stack {
   /** Rejects with why, after which `stop` must be called. */
   start(): Promise<Started>;
-  /** Agents and their workloads, then the master, then the database. Idempotent. */
-  stop(): Promise<void>;
+  /** Agents, with their workloads if so wished, then the master, then the database. The first call decides. */
+  stop(options: { readonly workloads: boolean }): Promise<void>;
   /** SIGKILL to all of it, synchronously; the database sees us gone and ends itself. */
   killNow(): void;
 }
@@ -142,11 +142,11 @@ export function createStack(deps: StackDeps): Stack {
     return sample;
   };
 
-  const end = async (): Promise<void> => {
-    await Promise.all(agents.map(({ child }) => child.stop()));
-    const leftovers = await endLeftovers(layout, clock);
+  const end = async (workloads: boolean): Promise<void> => {
+    await Promise.all(agents.map(({ child }) => child.stop(workloads ? "term" : "pipe")));
+    const leftovers = workloads ? await endLeftovers(layout, clock) : 0;
     if (leftovers > 0) logger.warn({ leftovers }, "stopped workloads that no agent was left to stop");
-    await master?.stop();
+    await master?.stop("term");
     await databaseStart?.then((started) => started.stop(), () => undefined);
     await publishing;
     // Of a stack that is gone there are no facts; the next start has nobody to wait for.
@@ -155,7 +155,7 @@ export function createStack(deps: StackDeps): Stack {
 
   return {
     start,
-    stop: () => (stopped ??= end()),
+    stop: ({ workloads }) => (stopped ??= end(workloads)),
     killNow: () => {
       for (const child of children()) child.killNow();
       killLeftovers(layout);

@@ -1,5 +1,5 @@
 /** The process of `skep up`: reads what is asked, holds the lock, starts the stack, minds signals. */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { SkepError } from "@skep/core";
 import { closeOnParentExit, createLogger, lockStateDir, onShutdownSignals, systemClock } from "@skep/runtime";
 import { parseConfig, USAGE } from "./config.ts";
@@ -38,16 +38,19 @@ async function run(config: UpConfig): Promise<void> {
   const logger = createLogger({ name: "skep-up", level: config.logLevel, destination: openLogFile(layout.log("up")) });
   // With --json stdout carries one line for a program; a person reads stderr.
   const say = (line: string): void => void (config.json ? process.stderr : process.stdout).write(`${line}\n`);
-  logger.info({ stateDir: layout.dir }, "starting");
+  const resuming = existsSync(layout.startedMark);
+  logger.info({ stateDir: layout.dir, resuming }, "starting");
   const stack = createStack({ config, layout, programs: PROGRAMS, clock: systemClock(), logger, say });
 
   let leaving = false;
-  const leave = async (why: string, exitCode: number): Promise<void> => {
+  let workloadsToo = false;
+  const leave = async (why: string, exitCode: number, workloads = true): Promise<void> => {
     if (leaving) return;
     leaving = true;
+    workloadsToo = workloads;
     logger.info({ why }, "stopping");
     try {
-      await stack.stop();
+      await stack.stop({ workloads });
       lock.release();
       process.exit(exitCode);
     } catch (err) {
@@ -58,14 +61,15 @@ async function run(config: UpConfig): Promise<void> {
   };
   // A second Ctrl-C in the middle of a stop must leave nothing running. A crash of ours is another matter: then
   // workloads stay, as after kill -9, and the next start adopts them.
-  process.on("exit", () => leaving && stack.killNow());
+  process.on("exit", () => workloadsToo && stack.killNow());
   // Whoever read our output may have gone; that is no reason to end.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   onShutdownSignals((signal) => {
     say("stopping agents, workloads, master and database …");
     void leave(signal, 0);
   });
-  if (config.supervised) closeOnParentExit(() => void leave("the program that started us is gone", 0));
+  // Killed with -9 it could ask for nothing: as if we had been killed ourselves, workloads stay for the next start.
+  if (config.supervised) closeOnParentExit(() => void leave("the program that started us is gone", 0, false));
 
   try {
     const started = await stack.start();
@@ -77,7 +81,8 @@ async function run(config: UpConfig): Promise<void> {
     logger.error({ err: error }, "the start failed");
     tell(error);
     process.stderr.write(`  logs: ${layout.logs}\n`);
-    await leave("the start failed", error instanceof SkepError ? EXIT_REFUSED : EXIT_FAILED);
+    // What an earlier start has running is not this one's to stop.
+    await leave("the start failed", error instanceof SkepError ? EXIT_REFUSED : EXIT_FAILED, !resuming);
   }
 }
 

@@ -30,7 +30,7 @@ test("a child that dies is started again, and is known by its new pid", async ()
   process.kill(first.pid, "SIGKILL");
   const second = await eventually(() => (one.ready()!.pid === first.pid ? undefined : one.ready()!.pid), { what: "another ready line" });
   expect(one.pid()).toBe(second);
-  expect(await one.stop()).toBe(true);
+  expect(await one.stop("pipe")).toBe(true);
   expect(processStartTime(second)).toBeNull();
   expect(one.pid()).toBeUndefined();
 });
@@ -54,14 +54,14 @@ test("a child that says nothing fails the start, and is still stopped", async ()
   const one = child("silent", { readyTimeoutMs: 200 });
   await expect(one.start()).rejects.toThrow("did not become ready within 0.2 s");
   const pid = one.pid()!;
-  await one.stop();
+  await one.stop("term");
   expect(processStartTime(pid)).toBeNull();
 });
 
 test("one that ignores SIGTERM is killed", async () => {
   const one = child("stubborn", { stopTimeoutMs: 100 });
   const { pid } = await one.start();
-  expect(await one.stop()).toBe(false);
+  expect(await one.stop("term")).toBe(false);
   expect(processStartTime(pid)).toBeNull();
 });
 

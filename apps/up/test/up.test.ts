@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { processStartTime } from "@skep/runtime";
 import { eventually, requireBuilt, startProgram, tempDir } from "@skep/testkit";
 import type { Program } from "@skep/testkit";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { UpFacts } from "../src/facts.ts";
 import { readJson } from "../src/files.ts";
 import { layoutOf } from "../src/layout.ts";
@@ -17,11 +17,17 @@ const PROGRAM = join(PACKAGE, "bin/skep-up.js");
 const MINUTE = 60_000;
 const isRoot = process.getuid?.() === 0;
 
+const stateDirs = new Set<string>();
 beforeAll(() => requireBuilt(PACKAGE));
+// Workloads outlive whoever started them, by design: a failed test must not leave its own behind.
+afterAll(() => {
+  for (const dir of stateDirs) for (const pid of findProcessesIn(layoutOf(dir))) process.kill(pid, "SIGKILL");
+});
 
 function up(stateDir: string, flags: readonly string[] = [], user: { uid?: number; gid?: number } = {}): Program {
   const argv = [PROGRAM, "--json", "--state-dir", stateDir, "--api-port", "0", "--swarm-port", "0", "--enrol-port", "0", "--heartbeat-interval-ms", "500", ...flags];
-  // Supervised: should this test process die, the end of its pipe stops all of it.
+  stateDirs.add(stateDir);
+  // Supervised: should this test process die, the end of its pipe stops it.
   return startProgram(argv, { env: { SKEP_SUPERVISED: "1", HOME: stateDir }, ...user });
 }
 
@@ -88,6 +94,20 @@ describe("one state directory, from its first start to its last", () => {
     expect(again).toMatchObject({ api_url: first.api_url, swarm_url: first.swarm_url, token: first.token, ca_sha256: first.ca_sha256 });
     expect(again.hosts.map(({ id, name }) => [id, name])).toEqual(first.hosts.map(({ id, name }) => [id, name]));
     await eventually(async () => (await placements(again)).every(({ state }) => state === "running"), { what: "the sample to be seen running", timeoutMs: 20_000 });
+    expect(findWorkloads(layout)).toEqual(workloads);
+  });
+
+  test("a start that fails leaves what an earlier one has running, and so does the end of a supervisor", { timeout: 2 * MINUTE }, async () => {
+    const workloads = findWorkloads(layout);
+    const before = readJson(layout.facts) as UpFacts;
+    program.child.stdin.end();
+    expect(await program.exited).toEqual({ code: 0, signal: null });
+    expect(living(pidsOf(before))).toEqual([]);
+    const failing = up(layout.dir, ["--database-url", "postgres://nobody@127.0.0.1:1/none"]);
+    expect(await failing.exited).toEqual({ code: 2, signal: null });
+    expect(findWorkloads(layout)).toEqual(workloads);
+    program = up(layout.dir);
+    await factsOf(program);
     expect(findWorkloads(layout)).toEqual(workloads);
   });
 
