@@ -12,7 +12,7 @@ import { createSlots } from "../channel/slots.ts";
 import { createTlsListener, type ListenerLimits, type TlsListener } from "../channel/tls-listener.ts";
 
 export interface DoorLimits extends ListenerLimits {
-  /** Tries per source address. A fleet behind one NAT enrols slowly unless this is raised. */
+  /** Failed tries per source address: a token of 256 bits is not guessed, but guessing costs database time. */
   readonly perAddress: BucketLimits;
 }
 
@@ -27,10 +27,10 @@ export const DOOR_LIMITS: DoorLimits = {
   bodyLimitBytes: 16_384,
   maxConnections: 500,
   gate: { ...DEFAULT_GATE, maxInProgress: 20, perSecond: 20 },
-  perAddress: { perMinute: 5, burst: 5 },
+  perAddress: { perMinute: 5, burst: 20 },
 };
 
-/** Addresses remembered. When full, the oldest are forgotten: an attacker with more addresses gets five tries from each anyway. */
+/** Addresses remembered. When full, the oldest are forgotten: an attacker with more addresses gets a burst from each anyway. */
 const MAX_ADDRESSES = 10_000;
 /** Redemptions at once, so that a flood at this door cannot fill the operators' database pool. */
 const REDEEM_SLOTS = 4;
@@ -58,6 +58,12 @@ export function createDoor(deps: { readonly identity: Pick<IdentityControl, "red
     if (!taken.ok) throw new SkepError("rate_limited", "too many enrolment attempts from this address", { retryAfterMs: taken.retryAfterMs });
   };
 
+  /** A try that enrolled a host was no guess: a fleet behind one address is not slowed by its own success. */
+  const giveBack = (address: string): void => {
+    const bucket = buckets.get(address);
+    if (bucket !== undefined) buckets.set(address, { ...bucket, tokens: Math.min(deps.limits.perAddress.burst, bucket.tokens + 1) });
+  };
+
   const [route] = ENROL_ROUTES;
   listener.app.route({
     method: route.method,
@@ -66,7 +72,9 @@ export function createDoor(deps: { readonly identity: Pick<IdentityControl, "red
       take(request.socket.remoteAddress ?? "");
       const { token_id: tokenId } = request.params as { token_id: string };
       const body = parseBody(enrolRequest, request.body);
-      return reply.send(await redemptions(() => deps.identity.redeem(isUuid(tokenId) ? tokenId : NO_TOKEN, body)));
+      const certificate = await redemptions(() => deps.identity.redeem(isUuid(tokenId) ? tokenId : NO_TOKEN, body));
+      giveBack(request.socket.remoteAddress ?? "");
+      return reply.send(certificate);
     },
   });
   return {

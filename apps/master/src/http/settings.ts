@@ -19,8 +19,8 @@ export interface OperatorLimits {
 }
 
 export const DEFAULT_OPERATOR_LIMITS: OperatorLimits = {
-  requestsPerMinute: 600,
-  hostCreationsPerMinute: 10,
+  requestsPerMinute: 6_000,
+  hostCreationsPerMinute: 600,
   unauthenticatedPerMinute: 60,
   inFlight: 200,
   streamsPerToken: 16,
