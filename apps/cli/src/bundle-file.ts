@@ -17,7 +17,7 @@ export async function createBundleFile(path: string): Promise<BundleFile> {
   const handle = await open(path, "wx", 0o600).catch((error: NodeJS.ErrnoException) => {
     throw error.code === "EEXIST"
       ? new CliError({ code: "file_exists", detail: `${path} exists and is not overwritten.`, exit: EXIT.conflict, fix: "Remove it, or give another name with --out." })
-      : new CliError({ code: "file_not_written", detail: `${path} cannot be written (${error.code ?? "error"}).`, exit: EXIT.usage, fix: "Give a path you may write with --out." });
+      : notWritten(path, error, "Give a path you may write with --out.");
   });
   return {
     path,
@@ -27,6 +27,9 @@ export async function createBundleFile(path: string): Promise<BundleFile> {
         await handle.chmod(0o600);
         await handle.writeFile(`${JSON.stringify(bundle, null, 2)}\n`);
         await handle.sync();
+      } catch (error) {
+        await rm(path, { force: true });
+        throw notWritten(path, error as NodeJS.ErrnoException, "Make room, then ask for a new bundle: skep host bundle NAME. The host exists; this token is lost.");
       } finally {
         await handle.close();
       }
@@ -37,6 +40,9 @@ export async function createBundleFile(path: string): Promise<BundleFile> {
     },
   };
 }
+
+const notWritten = (path: string, error: NodeJS.ErrnoException, fix: string): CliError =>
+  new CliError({ code: "file_not_written", detail: `${path} cannot be written (${error.code ?? "error"}).`, exit: EXIT.usage, fix });
 
 /** The whole bundle on one line, to be pasted: `skep agent enrol <this>`. */
 export const pastedBundle = (bundle: unknown): string => Buffer.from(JSON.stringify(bundle)).toString("base64url");

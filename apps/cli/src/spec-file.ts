@@ -13,6 +13,8 @@ const MAX_BYTES = 1_048_576;
 const MAX_ALIASES = 100;
 
 export interface SpecFile {
+  /** As a person knows it: the path, or stdin. */
+  readonly name: string;
   readonly value: Readonly<Record<string, unknown>>;
   /** "web.yaml:7:5" for a JSON pointer, or for the nearest thing around it that the file has. */
   locate(pointer: string): string | undefined;
@@ -49,6 +51,7 @@ export function parseSpecFile(text: string, name: string): SpecFile {
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw usageError(`${name} holds no mapping.`, "It has the fields name, spec and placement; see docs/cli.md.");
   return {
+    name,
     value: value as Record<string, unknown>,
     locate: (pointer) => {
       const path = pointer.split("/").slice(1).map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));

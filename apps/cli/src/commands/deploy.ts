@@ -51,7 +51,7 @@ async function deploy(session: Session, positional: string | undefined, flags: F
     ...(flags.jobTimeout === undefined ? {} : { timeout_s: flags.jobTimeout }),
     ...(plan ? { dry_run: true } : {}),
   };
-  checkRequest(deployRequest, body, file, path);
+  checkRequest(deployRequest, body, file, file.name);
   try {
     // The file itself may ask for a dry run.
     if ((body as { dry_run?: unknown }).dry_run === true) {

@@ -50,7 +50,7 @@ async function mutate(session: Session, deployment: string, flags: Flags): Promi
     ...timeoutOf(flags),
     ...(flags.plan === true || flags.dryRun === true ? { dry_run: true } : {}),
   };
-  checkRequest(mutateRequest, body, file, flags.file ?? "the change");
+  checkRequest(mutateRequest, body, file, file?.name ?? "the change");
   const call = { params: { deployment }, body };
   try {
     if ((body as { dry_run?: unknown }).dry_run === true) {

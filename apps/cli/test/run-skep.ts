@@ -1,0 +1,63 @@
+/** The whole CLI in this process, with what it wrote. */
+import { seededRng, type Clock } from "@skep/core";
+import { systemClock } from "@skep/runtime";
+import { tempDir } from "@skep/testkit";
+import { join } from "node:path";
+import { runCli } from "../src/run-cli.ts";
+import type { Environment } from "../src/config.ts";
+import { TOKEN } from "./fake-api.ts";
+
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+export interface Around {
+  readonly url?: string;
+  readonly env?: Partial<Environment>;
+  readonly clock?: Clock;
+  readonly signal?: AbortSignal;
+  readonly stdin?: string;
+  readonly tty?: boolean;
+  readonly columns?: number;
+  readonly color?: boolean;
+  readonly onErr?: (all: string) => void;
+  readonly onOut?: (all: string) => void;
+}
+
+export async function skep(argv: readonly string[], around: Around = {}): Promise<Ran> {
+  const { tty = false, columns = 80 } = around;
+  let out = "";
+  let err = "";
+  const sink = (write: (text: string) => void) => ({ write, isTty: tty, columns });
+  const code = await runCli(argv, {
+    env: { url: around.url, token: TOKEN, ca: undefined, contextFile: join(tempDir("home"), "config.json"), color: around.color ?? false, supervised: false, inherited: {}, ...around.env },
+    out: sink((text) => {
+      out += text;
+      around.onOut?.(out);
+    }),
+    err: sink((text) => {
+      err += text;
+      around.onErr?.(err);
+    }),
+    clock: around.clock ?? systemClock(),
+    rng: seededRng(1),
+    signal: around.signal ?? new AbortController().signal,
+    gone: new AbortController().signal,
+    readStdin: () => Promise.resolve(around.stdin ?? ""),
+  });
+  return { code, out, err };
+}
+
+/** A clock whose sleeps are over at once and whose monotonic time moves by them. */
+export function hastyClock(): Clock {
+  let mono = 0;
+  return {
+    now: () => systemClock().now(),
+    mono: () => mono,
+    sleep: async (ms) => {
+      mono += ms;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    },
+  };
+}

@@ -1,0 +1,168 @@
+/** Waiting: the outcome is what the rows say, whatever happens to the master or the person in between. */
+import { isTerminal, LIFECYCLE_STATUSES } from "@skep/core";
+import type { LifecycleJson } from "@skep/protocol";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { renderLine } from "../src/text/line.ts";
+import { progressLines, progressWord } from "../src/wait/render.ts";
+import { decideOutcome, tallyRows } from "../src/wait/tally.ts";
+import { problem, startFakeApi, type FakeApi } from "./fake-api.ts";
+import { hastyClock, skep } from "./run-skep.ts";
+import { accepted, detail, placement, row, rowList, uuid } from "./samples.ts";
+
+let api: FakeApi;
+beforeEach(async () => {
+  api = await startFakeApi();
+  api.on("redeployDeployment", { status: 202, body: accepted(1, 2) });
+  api.on("getDeployment", { body: detail("web", [placement(1), placement(2)]) });
+});
+afterEach(() => api.close());
+
+const open = { completed_at: null, agent_completed_at: null } as const;
+const redeploy = ["redeploy", "web"];
+
+test.each([
+  [["succeeded", "succeeded"], "succeeded", 0],
+  [["succeeded", "failed"], "failed", 6],
+  [["failed", "cancelled"], "failed", 6],
+  [["succeeded", "cancelled"], "cancelled", 6],
+  [["succeeded", "superseded"], "superseded", 5],
+  [["succeeded", "running"], "timed_out", 8],
+  [["failed", "pending"], "timed_out", 8],
+  [["running", "lost"], "timed_out", 8],
+  [["succeeded", "lost"], "undecided", 7],
+  [["lost", "lost"], "undecided", 7],
+] as const)("rows %j are %s, exit %i", async (statuses, outcome, exit) => {
+  api.on("listLifecycle", ({ query }) => ({ body: rowList(...statuses.map((status, i) => row(i + 1, { status, ...(isTerminal(status) ? {} : open) })).filter((item) => query["ids"]!.includes(item.id))) }));
+  const ran = await skep([...redeploy, "--json", "--timeout", "20"], { url: api.url, clock: hastyClock() });
+  expect(ran.code).toBe(exit);
+  expect(JSON.parse(ran.out)).toMatchObject({ deployment_id: uuid(900), outcome, rows: statuses.map((status) => ({ status })) });
+});
+
+test("rows that are not mentioned have not ended", () => {
+  expect(decideOutcome(tallyRows([uuid(1), uuid(2)], new Map([[uuid(1), row(1)]])), "timeout").outcome).toBe("timed_out");
+});
+
+test("every status is counted once", () => {
+  const rows = new Map(LIFECYCLE_STATUSES.map((status, i) => [uuid(i), row(i, { status })]));
+  const { total, open: unended, succeeded, failed, cancelled, superseded } = tallyRows([...rows.keys()], rows);
+  expect(unended + succeeded + failed + cancelled + superseded).toBe(total);
+});
+
+test("success is summed up with where it runs", async () => {
+  api.on("listLifecycle", { body: rowList(row(1), row(2)) });
+  const ran = await skep(redeploy, { url: api.url });
+  expect(ran.out).toBe(`redeploy web generation 3: succeeded on 2 hosts
+DEPLOYMENT  HOST    STATE    WANTED   GEN  PORTS           BECAUSE
+web         host-1  running  running    3  web/http=20001  the host reports it running
+web         host-2  running  running    3  web/http=20002  the host reports it running
+`);
+});
+
+test("failure is summed up by cause, with the way to more", async () => {
+  api.on("listLifecycle", { body: rowList(row(1, { status: "failed", failure_code: "agent_error", error: "port 8080 in use" }), row(2, { status: "failed", failure_code: "agent_error", error: "port 8080 in use" })) });
+  const ran = await skep(redeploy, { url: api.url });
+  expect(ran).toMatchObject({ code: 6, out: `redeploy web generation 3: failed\n  2× failed: port 8080 in use   (host-1 host-2)\n     why: skep explain lifecycle ${uuid(1)}\n` });
+});
+
+test("into a pipe: one line per change and one per ten seconds", async () => {
+  let looks = 0;
+  api.on("listLifecycle", () => {
+    looks += 1;
+    return { body: looks < 60 ? rowList(row(1, { status: "running", ...open }), row(2)) : rowList(row(1), row(2)) };
+  });
+  const ran = await skep(redeploy, { url: api.url, clock: hastyClock() });
+  const lines = ran.err.trimEnd().split("\n");
+  expect(lines.length).toBeLessThan(10);
+  expect(lines[0]).toBe("redeploy web generation 3: 1/2 ended, ok 1, failed 0, open 1 (0s)");
+  expect(lines.at(-1)).toMatch(/: 2\/2 ended, ok 2, failed 0, open 0 \(\d+s\)$/);
+  expect(ran.err).not.toContain("\u001b");
+});
+
+test("a master that goes away in between is waited for", async () => {
+  api.on("listLifecycle", async () => {
+    if (api.seen.filter((seen) => seen.id === "listLifecycle").length === 2) {
+      void api.pause();
+      return "drop";
+    }
+    return { body: rowList(row(1, { status: "running", ...open }), row(2)) };
+  });
+  const clock = hastyClock();
+  let back: Promise<void> | undefined;
+  const ran = await skep(redeploy, {
+    url: api.url, clock,
+    onErr: (all) => {
+      if (!all.includes("does not answer") || back !== undefined) return;
+      api.on("listLifecycle", { body: rowList(row(1), row(2)) });
+      back = api.resume();
+    },
+  });
+  await back;
+  expect(ran.code).toBe(0);
+  expect(ran.err).toContain("the master does not answer (master_unreachable); asking again");
+});
+
+test("one that stays away is no success: the outcome is not known here", async () => {
+  api.on("listLifecycle", problem("database_unavailable"));
+  const ran = await skep([...redeploy, "--timeout", "30"], { url: api.url, clock: hastyClock() });
+  expect(ran).toMatchObject({ code: 11, out: "" });
+  expect(ran.err).toContain("the outcome is not known here");
+});
+
+test("a refusal while waiting ends the wait", async () => {
+  api.on("listLifecycle", problem("unauthenticated"));
+  expect(await skep(redeploy, { url: api.url })).toMatchObject({ code: 4, out: "" });
+});
+
+test("Ctrl-C detaches: 130, the work untouched, and how to go on", async () => {
+  const stop = new AbortController();
+  api.on("listLifecycle", { body: rowList(row(1, { status: "running", ...open }), row(2)) });
+  const ran = await skep(redeploy, { url: api.url, signal: stop.signal, onErr: (all) => all.includes("1/2") && stop.abort() });
+  expect(ran).toMatchObject({ code: 130, out: "" });
+  expect(ran.err).toContain(`Watch   skep lifecycle ${uuid(1)} ${uuid(2)} --watch`);
+  expect(ran.err).toContain(`Cancel  skep lifecycle cancel ${uuid(1)} ${uuid(2)}`);
+  expect(api.seen.map((seen) => seen.id)).not.toContain("cancelLifecycle");
+});
+
+test("and the words it printed take the wait up again", async () => {
+  api.on("listLifecycle", () => ({ body: rowList(row(1, api.seen.length < 3 ? { status: "running", ...open } : {}), row(2)) }));
+  expect(await skep(["lifecycle", uuid(1), uuid(2), "--watch"], { url: api.url, clock: hastyClock() })).toMatchObject({ code: 0, out: "2 rows: succeeded\n" });
+});
+
+test("on a terminal four lines are redrawn, whatever the number of hosts", async () => {
+  let looks = 0;
+  api.on("listLifecycle", () => {
+    looks += 1;
+    return { body: rowList(row(1, looks < 3 ? { status: "running", ...open } : {}), row(2)) };
+  });
+  const ran = await skep(redeploy, { url: api.url, clock: hastyClock(), tty: true });
+  const frames = ran.err.split("\u001b[4A\r\u001b[J");
+  expect(frames).toHaveLength(3);
+  for (const frame of frames) expect(frame.trimEnd().split("\n")).toHaveLength(4);
+});
+
+test("3 000 rows make the same four lines, none wider than the terminal", () => {
+  const ids = Array.from({ length: 3_000 }, (_, i) => uuid(i));
+  const rows = new Map<string, LifecycleJson>(ids.map((id, i) => [id, row(i, { id, host: `web-${i}`, ...(i % 10 === 0 ? { status: "failed", error: `port ${i % 3} in use` } : i % 3 === 0 ? { status: "running", ...open } : {}) })]));
+  const progress = { title: "deploy api generation 41", ids, rows, tally: tallyRows(ids, rows), elapsedMs: 131_400, trouble: undefined };
+  expect(progressLines(progress).map((line) => renderLine(line, false, 100))).toEqual([
+    "deploy api generation 41  ▕███████████░░░░░▏  2100/3000  ok 1800  failed 300  open 900  2m11s",
+    "  now   working: web-3 web-6 web-9 and 897 more",
+    "  100× port 0 in use   web-0 web-30 web-60 and 97 more   and 2 other causes",
+    "  Ctrl-C detaches; the work goes on",
+  ]);
+  expect(progressWord(progress)).toBe("deploy api generation 41: 2100/3000 ended, ok 1800, failed 300, open 900");
+});
+
+test("more rows than one question takes are asked for in several, and never those that have ended", async () => {
+  const many = Array.from({ length: 450 }, (_, i) => i + 1);
+  api.on("redeployDeployment", { status: 202, body: accepted(...many) });
+  let look = 0;
+  api.on("listLifecycle", ({ query }) => {
+    const ids = query["ids"]!.split(",");
+    expect(ids.length).toBeLessThanOrEqual(200);
+    look += 1;
+    return { body: rowList(...ids.map((id) => row(Number(id.slice(-12)), look > 3 || id.endsWith("0") === false ? {} : { status: "running", ...open }))) };
+  });
+  expect((await skep(redeploy, { url: api.url, clock: hastyClock() })).code).toBe(0);
+  expect(look).toBe(4);
+});
