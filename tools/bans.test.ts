@@ -30,7 +30,7 @@ const BANS: readonly Ban[] = [
 ];
 
 export function violations(source: Source): string[] {
-  const code = codeOnly(source.text);
+  const code = codeOnly(source.text, isTest(source.path));
   return BANS.filter((ban) => !ban.allowed(source.path) && ban.pattern.test(ban.raw === true ? source.text : code)).map((ban) => `${source.path}: ${ban.name}: ${ban.reason}`);
 }
 

@@ -22,6 +22,8 @@ import { signal as signalProcess } from "./end-processes.ts";
 const NODE_FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=32", "--no-warnings"];
 const RUNNER_LOG = "runner.log";
 
+const TIMED_OUT = Symbol("timed out");
+
 export interface LaunchDeps {
   readonly runnerPath: string;
   readonly clock: Clock;
@@ -48,7 +50,7 @@ export async function launchRunner(dir: ComponentDir, order: Omit<LaunchOrder, "
       throw new DriverError("aborted", "the start was aborted; nothing was started");
     }
     runner.stdin?.end(`${JSON.stringify({ ...order, state: named } satisfies LaunchOrder)}\n`);
-    await judge(await withTimeout(answer, deps), id, dir);
+    judge(await withTimeout(answer, deps), id, dir);
   } finally {
     runner.stdin?.destroy();
     runner.stdout?.destroy();
@@ -56,8 +58,8 @@ export async function launchRunner(dir: ComponentDir, order: Omit<LaunchOrder, "
   }
 }
 
-function judge(line: string | undefined | "timeout", runner: ProcessId, dir: ComponentDir): void {
-  if (line === "timeout") {
+function judge(line: string | undefined | typeof TIMED_OUT, runner: ProcessId, dir: ComponentDir): void {
+  if (line === TIMED_OUT) {
     signalProcess(runner, "SIGKILL");
     throw new DriverError("unknown_outcome", "the runner did not say in time whether the program started");
   }
@@ -66,9 +68,9 @@ function judge(line: string | undefined | "timeout", runner: ProcessId, dir: Com
   if (!result.ok) throw new DriverError(result.code, result.message);
 }
 
-async function withTimeout(answer: Promise<string | undefined>, { clock, launchTimeoutMs }: LaunchDeps): Promise<string | undefined | "timeout"> {
+async function withTimeout(answer: Promise<string | undefined>, { clock, launchTimeoutMs }: LaunchDeps): Promise<string | undefined | typeof TIMED_OUT> {
   const over = new AbortController();
-  const line = await Promise.race([answer, clock.sleep(launchTimeoutMs, over.signal).then(() => "timeout" as const)]);
+  const line = await Promise.race([answer, clock.sleep(launchTimeoutMs, over.signal).then((): typeof TIMED_OUT => TIMED_OUT)]);
   over.abort();
   return line;
 }

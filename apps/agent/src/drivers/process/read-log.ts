@@ -35,7 +35,7 @@ export async function readLog(directory: string, component: string, offset: numb
 export async function tailForPerson(directory: string, component: string, limit: number): Promise<string> {
   const { data } = await readLog(directory, component, -limit, limit).catch(() => ({ data: new Uint8Array() }));
   const text = Buffer.from(data).toString("utf8").trim();
-  return [...text].map(escapeControl).join("").slice(-limit);
+  return Array.from(text, escapeControl).join("").slice(-limit);
 }
 
 function escapeControl(char: string): string {

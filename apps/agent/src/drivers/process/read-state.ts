@@ -19,7 +19,7 @@ export async function readState(dir: ComponentDir): Promise<StateFile> {
   }
   try {
     const state = JSON.parse(text) as RunState;
-    if (state.version !== RUN_STATE_VERSION) return { kind: "damaged", error: `the state file has version ${String(state.version)}, not ${RUN_STATE_VERSION}` };
+    if (state.version !== RUN_STATE_VERSION) return { kind: "damaged", error: `the state file has version ${String(state.version)}, not ${String(RUN_STATE_VERSION)}` };
     const ours = state.labels.placementId === dir.placementId && state.labels.component === dir.component && Number.isInteger(state.runner.pid) && typeof state.state === "string";
     return ours ? { kind: "good", state } : { kind: "damaged", error: "the state file is of another component" };
   } catch {
