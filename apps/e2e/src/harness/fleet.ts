@@ -3,10 +3,10 @@
  * PostgreSQL; they are killed by pid. Ports are the kernel's choice at the first start and kept over restarts, the
  * way a real master comes back under its old address.
  */
-import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { appendFileSync, cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { saveIdentity, loadIdentity } from "@skep/pki";
+import { saveIdentity, loadIdentity, type AgentIdentity } from "@skep/pki";
 import { eventually, requireBuilt, startProgram, type Program } from "@skep/testkit";
 import { createApi, type Api } from "./api.ts";
 
@@ -47,11 +47,26 @@ export interface Fleet {
   readonly databaseUrl: string;
   readonly master: Member & { ready(): MasterReady };
   readonly api: Api;
-  addAgent(name: string): Promise<Agent>;
+  /** Creates the host, enrols it and starts its agent; resolves once the master calls it active. */
+  addAgent(name: string, wish?: AgentWish): Promise<Agent>;
+  /** Creates and enrols a host whose agent nobody starts: the test speaks for it. */
+  addBareHost(name: string): Promise<BareHost>;
   addMaster(): Promise<Member & { ready(): MasterReady; api: Api }>;
   /** On failure: the last lines of everybody. */
   tails(): string;
   stop(): Promise<void>;
+}
+
+export interface AgentWish {
+  /** The pasted one-liner (default), the file, or a bundle that carries its key and must rotate it at first contact. */
+  readonly bundle?: "paste" | "file" | "with_key";
+  /** Where the agent keeps its state; default below the fleet's folder. */
+  readonly stateDir?: string;
+}
+
+export interface BareHost {
+  readonly hostId: string;
+  readonly identity: AgentIdentity;
 }
 
 export interface FleetOptions {
@@ -87,14 +102,19 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const token = readFileSync(join(options.dir, "master", "admin.token"), "utf8").trim();
   const api = createApi(master.ready().api_url, token);
 
-  const addAgent = async (name: string): Promise<Agent> => {
+  const createHost = async (name: string, mode: "csr" | "with_key", agentPort: number): Promise<{ hostId: string; bundle: unknown }> => {
+    const created = await api.post("/v1/hosts", { name, address: "127.0.0.1", agent_port: agentPort, mode });
+    if (created.status !== 201) throw new Error(`host ${name}: ${created.status} ${JSON.stringify(created.body)}`);
+    return { hostId: created.body.host.id as string, bundle: created.body.bundle };
+  };
+
+  const addAgent = async (name: string, wish: AgentWish = {}): Promise<Agent> => {
     const dir = join(options.dir, name);
     const identityDir = join(dir, "identity");
-    const stateDir = join(dir, "state");
+    const stateDir = wish.stateDir ?? join(dir, "state");
     mkdirSync(stateDir, { recursive: true });
-    const created = await api.post("/v1/hosts", { name, address: "127.0.0.1", agent_port: 0 });
-    if (created.status !== 201) throw new Error(`host ${name}: ${created.status} ${JSON.stringify(created.body)}`);
-    await enrol(identityDir, stateDir, created.body.bundle);
+    const { hostId, bundle } = await createHost(name, wish.bundle === "with_key" ? "with_key" : "csr", 0);
+    await enrol(identityDir, stateDir, bundle, wish.bundle === "file" ? join(dir, `${name}.skep`) : undefined);
     let url: string | undefined;
     const member = createMember(name, join(dir, "agent.log"), (env) =>
       startProgram([BIN.agent, "--json"], {
@@ -106,7 +126,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       url = (JSON.parse(line) as { agent_url: string }).agent_url;
     });
     members.push(member);
-    const agent = Object.assign(member, { hostId: created.body.host.id as string, dir, identityDir, stateDir, agentUrl: () => url ?? fail(`${name} was never ready`) });
+    const agent = Object.assign(member, { hostId, dir, identityDir, stateDir, agentUrl: () => url ?? fail(`${name} was never ready`) });
     await agent.start();
     await eventually(async () => (await api.get(`/v1/hosts/${name}`)).status === "active", { what: `${name} is active`, timeoutMs: 20_000 });
     return agent;
@@ -114,10 +134,18 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
 
   return {
     dir: options.dir, databaseUrl: options.databaseUrl, master, api, addAgent,
+    addBareHost: async (name) => {
+      const identityDir = join(options.dir, name, "identity");
+      // Port 1: nobody listens there, so whatever the master sends finds nobody.
+      const { hostId, bundle } = await createHost(name, "csr", 1);
+      await enrol(identityDir, join(options.dir, name, "state"), bundle);
+      const identity = await loadIdentity(identityDir);
+      return { hostId, identity: identity ?? fail(`${name} has no identity`) };
+    },
     addMaster: async () => {
       // A second master of the same fleet shares the CA: copied the way an operator would.
       const stateDir = join(options.dir, `master-${members.length}`);
-      await copyFolder(join(options.dir, "master", "ca"), join(stateDir, "ca"));
+      cpSync(join(options.dir, "master", "ca"), join(stateDir, "ca"), { recursive: true });
       const second = masterAt(stateDir);
       await second.start();
       return Object.assign(second, { api: createApi(second.ready().api_url, token) });
@@ -130,9 +158,11 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   };
 }
 
-export async function enrol(identityDir: string, stateDir: string, bundle: unknown): Promise<void> {
-  const text = Buffer.from(JSON.stringify(bundle)).toString("base64url");
-  const program = startProgram([BIN.agent, "enrol", text], { env: { SKEP_AGENT_DIR: identityDir, SKEP_STATE_DIR: stateDir } });
+/** Redeems a bundle with the agent's own command: pasted, or from `file` when one is named. */
+export async function enrol(identityDir: string, stateDir: string, bundle: unknown, file?: string): Promise<void> {
+  const text = JSON.stringify(bundle);
+  if (file !== undefined) writeFileSync(file, text, { mode: 0o600 });
+  const program = startProgram([BIN.agent, "enrol", file ?? Buffer.from(text).toString("base64url")], { env: { SKEP_AGENT_DIR: identityDir, SKEP_STATE_DIR: stateDir } });
   const { code } = await program.exited;
   if (code !== 0) throw new Error(`enrolment failed (${code}): ${program.stdout()} ${program.stderr()}`);
 }
@@ -198,12 +228,6 @@ export function processesMentioning(dir: string): number[] {
       return false;
     }
   });
-}
-
-async function copyFolder(from: string, to: string): Promise<void> {
-  const { cpSync } = await import("node:fs");
-  if (!existsSync(from)) throw new Error(`${from} does not exist`);
-  cpSync(from, to, { recursive: true });
 }
 
 const portOf = (url: string | undefined): string => (url === undefined ? "0" : new URL(url).port);

@@ -1,0 +1,20 @@
+/** Workloads that tell who they are: a test that asks over their port learns which process answers and with what settings. */
+const SERVER = [
+  'const { createServer } = require("node:http");',
+  "createServer((request, response) => response.end(`${process.env.GREETING} ${process.pid}`)).listen(Number(process.env.PORT), '127.0.0.1');",
+  "console.log(`${process.env.GREETING} is up`);",
+  "process.on('SIGTERM', () => process.exit(0));",
+].join("\n");
+
+export const webServer = (greeting: string) => ({
+  driver: "process",
+  components: [{
+    name: "web", command: [process.execPath, "-e", SERVER], env: { GREETING: greeting }, ports: [{ name: "http" }], stop_timeout_s: 3,
+    probe: { type: "http", port: "http", path: "/", interval_ms: 100, failure_threshold: 100 },
+  }],
+});
+
+export const noop = (...startMs: readonly number[]) => ({
+  driver: "noop",
+  components: startMs.map((ms, index) => ({ name: `c${index}`, noop: { start_ms: ms }, ...(index === 0 ? {} : { depends_on: [`c${index - 1}`] }) })),
+});
