@@ -17,6 +17,8 @@ const MAX_BATCH = 500;
 const WINDOW_MS = 20;
 /** Jobs offered in one reply; the rest comes with the next. */
 const MAX_OFFERED = 16;
+/** Registrations in one transaction. Each is four statements; more would hold the batch's locks too long. */
+const MAX_REGISTRATIONS = 50;
 /** Bounds what is remembered in memory for convenience; forgetting costs one query or one repeated event. */
 const MAX_REMEMBERED = 20_000;
 
@@ -139,23 +141,41 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
 
   const batches = createGroupCommit<BeatParts, Flushed>({ clock: deps.clock, flush, maxItems: MAX_BATCH, windowMs: WINDOW_MS, lanes: 2 });
 
+  /** After a master's restart the whole fleet registers at once: one commit each would outlast the agents' patience. */
+  const registrations = createGroupCommit<{ hostId: HostId; request: RegisterRequest }, RegisterReply | undefined>({
+    clock: deps.clock, maxItems: MAX_REGISTRATIONS, windowMs: 0, lanes: 2,
+    flush: (items) => deps.store.transaction(async (tx) => {
+      const replies: (RegisterReply | undefined)[] = [];
+      // In id order, so that two batches cannot lock the same hosts crosswise.
+      const order = items.map((item, index) => ({ ...item, index })).sort((a, b) => (a.hostId < b.hostId ? -1 : 1));
+      for (const { hostId, request, index } of order) replies[index] = await openSession(tx, hostId, request);
+      return items.map((_item, index) => replies[index]);
+    }, { pool: "beats" }),
+  });
+
+  const openSession = async (tx: Tx, hostId: HostId, request: RegisterRequest): Promise<RegisterReply | undefined> => {
+    const opened = await tx.openSession(hostId, { bootId: request.boot_id, hostBootId: request.host_boot_id, agentVersion: request.agent_version, agentUrl: request.agent_url });
+    if (opened === undefined) return undefined;
+    await tx.appendEvent({ kind: "host.registered", severity: "info", message: `the agent registered, session ${opened.sessionEpoch}`, hostId, data: { boot_id: request.boot_id, agent_version: request.agent_version } });
+    const placements = await tx.listPlacements({ hostId });
+    return {
+      session_epoch: opened.sessionEpoch,
+      // The wanted generation is the floor: a restored or rebuilt agent cannot act on anything older (faults F11).
+      floors: placements.map(({ placement }) => ({ placement_id: placement.id, epoch: placement.epoch, generation: placement.generation })),
+      server_time: toIso(await tx.now()),
+      interval_ms: deps.timings.heartbeatIntervalMs,
+    };
+  };
+
   return {
-    drain: () => batches.drain(),
+    drain: async () => {
+      await Promise.all([batches.drain(), registrations.drain()]);
+    },
 
     async register(hostId, request) {
-      return deps.store.transaction(async (tx): Promise<RegisterReply> => {
-        const opened = await tx.openSession(hostId, { bootId: request.boot_id, hostBootId: request.host_boot_id, agentVersion: request.agent_version, agentUrl: request.agent_url });
-        if (opened === undefined) throw new SkepError("host_unknown");
-        await tx.appendEvent({ kind: "host.registered", severity: "info", message: `the agent registered, session ${opened.sessionEpoch}`, hostId, data: { boot_id: request.boot_id, agent_version: request.agent_version } });
-        const placements = await tx.listPlacements({ hostId });
-        return {
-          session_epoch: opened.sessionEpoch,
-          // The wanted generation is the floor: a restored or rebuilt agent cannot act on anything older (faults F11).
-          floors: placements.map(({ placement }) => ({ placement_id: placement.id, epoch: placement.epoch, generation: placement.generation })),
-          server_time: toIso(await tx.now()),
-          interval_ms: deps.timings.heartbeatIntervalMs,
-        };
-      }, { pool: "beats" });
+      const reply = await registrations.add({ hostId, request }, true);
+      if (reply === undefined) throw new SkepError("host_unknown");
+      return reply;
     },
 
     async beat(hostId, request) {
