@@ -1,6 +1,8 @@
 /** Who may import whom. Purity is a package boundary: this table is the architecture, and these are its red cases. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
-import { isTest, readSources, type Source } from "./sources.ts";
+import { isTest, readSources, ROOT, type Source } from "./sources.ts";
 
 interface Rule {
   readonly packages: readonly string[];
@@ -29,12 +31,17 @@ export function illegalImports({ path, text }: Source): string[] {
   if (owner === undefined) return [`${path}: belongs to no known package`];
   const rule = RULES[owner]!;
   const test = isTest(path);
-  const found = [...text.matchAll(/^\s*(?:import|export)\s[^;]*?from\s+"([^"]+)"|^\s*import\s+"([^"]+)"|import\("([^"]+)"\)/gm)].map((match) => (match[1] ?? match[2] ?? match[3])!);
-  return found.flatMap((specifier) => {
+  return importsOf(text).flatMap((specifier) => {
     const problem = judge(specifier, owner, rule, test, path);
     return problem === undefined ? [] : [`${path}: ${specifier}: ${problem}`];
   });
 }
+
+function importsOf(text: string): string[] {
+  return [...text.matchAll(/^\s*(?:import|export)\s[^;]*?from\s+"([^"]+)"|^\s*import\s+"([^"]+)"|import\("([^"]+)"\)/gm)].map((match) => (match[1] ?? match[2] ?? match[3])!);
+}
+
+const packageOf = (specifier: string): string => (specifier.startsWith("@") ? specifier.split("/").slice(0, 2).join("/") : specifier.split("/")[0]!);
 
 function judge(specifier: string, owner: string, rule: Rule, test: boolean, path: string): string | undefined {
   if (specifier.startsWith("node:")) return rule.node || test ? undefined : "this package has no Node";
@@ -51,7 +58,7 @@ function judge(specifier: string, owner: string, rule: Rule, test: boolean, path
     if (rule.packages.includes(name!)) return undefined;
     return test && (name === "testkit" || name === "runtime") ? undefined : `${owner} must not import ${name}`;
   }
-  const external = specifier.startsWith("@") ? specifier.split("/").slice(0, 2).join("/") : specifier.split("/")[0]!;
+  const external = packageOf(specifier);
   return rule.external.includes(external) || (test && TEST_EXTRA.includes(external)) ? undefined : `${owner} must not import ${external}`;
 }
 
@@ -72,6 +79,23 @@ test.each([
   ["apps/agent/src/a.ts", 'const x = await import("pg");'],
 ])("rejects %s: %s", (path, text) => {
   expect(illegalImports({ path, text })).not.toEqual([]);
+});
+
+/** Packages imported by sources but declared by nobody work until somebody else's hoisting changes. */
+export function undeclared({ path, text }: Source, declared: ReadonlySet<string>): string[] {
+  if (isTest(path)) return [];
+  return importsOf(text).filter((specifier) => !specifier.startsWith(".") && !specifier.startsWith("node:")).map(packageOf).filter((name) => !declared.has(name)).map((name) => `${path}: ${name} is not among the dependencies`);
+}
+
+test("every import is declared where it is used", () => {
+  const sources = readSources();
+  const problems = Object.keys(RULES).flatMap((owner) => {
+    const { dependencies = {} } = JSON.parse(readFileSync(join(ROOT, owner, "package.json"), "utf8")) as { dependencies?: Record<string, string> };
+    const declared = new Set([...Object.keys(dependencies), ...(owner === "packages/testkit" ? ["vitest"] : [])]);
+    return sources.filter((source) => source.path.startsWith(`${owner}/`)).flatMap((source) => undeclared(source, declared));
+  });
+  expect(problems).toEqual([]);
+  expect(undeclared({ path: "apps/cli/src/a.ts", text: 'import { parse } from "yaml";' }, new Set())).toHaveLength(1);
 });
 
 test("the table names no package that does not exist", () => {
