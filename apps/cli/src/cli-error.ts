@@ -79,7 +79,7 @@ export function errorLines({ facts }: CliError): Line[] {
   for (const error of errors.slice(0, MAX_SHOWN_ERRORS)) lines.push(`  At    ${error.at === undefined ? "" : `${error.at} `}${error.pointer === "" ? "/" : error.pointer}: ${error.message}`);
   if (errors.length > MAX_SHOWN_ERRORS) lines.push(`        and ${errors.length - MAX_SHOWN_ERRORS} more`);
   lines.push(`  Fix   ${fix}`);
-  if (requestId !== undefined) lines.push(toned(`  Docs  docs/errors.md#${code}    request ${requestId}`, "dim"));
+  if (requestId !== undefined) lines.push(toned(`  Docs  docs/errors.md    request ${requestId}`, "dim"));
   return lines;
 }
 

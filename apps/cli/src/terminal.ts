@@ -18,7 +18,7 @@ export interface Terminal {
   json(value: unknown): void;
   /** A line beside the result. */
   say(...lines: readonly Line[]): void;
-  /** Replaces the lines of the last call. Only on a terminal; `[]` ends the region and leaves its last state. */
+  /** Replaces the lines of the last call; `[]` takes them away. Only on a terminal. */
   redraw(lines: readonly Line[]): void;
   /** Wide enough for stdout's tables; undefined: a pipe, which has no width. */
   readonly columns: number | undefined;
@@ -49,10 +49,6 @@ export function createTerminal(options: { readonly out: Sink; readonly err: Sink
       writeTo(err, lines);
     },
     redraw: (lines) => {
-      if (lines.length === 0) {
-        drawn = 0;
-        return;
-      }
       erase();
       // One column is left free: a full last column makes some terminals wrap.
       for (const line of lines) err.write(`${renderLine(line, options.color, Math.max(MIN_COLUMNS, err.columns) - 1)}\n`);

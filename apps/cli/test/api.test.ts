@@ -37,7 +37,7 @@ test.each([["host_not_found", 3], ["unauthenticated", 4], ["host_not_empty", 5],
   const ran = await skep(["host", "show", "web-01"], { url: api.url });
   expect(ran).toEqual({
     code: exit, out: "",
-    err: `Error [${code}]: the detail\\nwith a second line\n  Why   ${ERRORS[code].title}\n  Fix   ${ERRORS[code].fix}\n  Docs  docs/errors.md#${code}    request req-1\n`,
+    err: `Error [${code}]: the detail\\nwith a second line\n  Why   ${ERRORS[code].title}\n  Fix   ${ERRORS[code].fix}\n  Docs  docs/errors.md    request req-1\n`,
   });
 });
 

@@ -129,7 +129,7 @@ const deploy = (stdin: string, ...argv: string[]) => skep(["deploy", "-f", "-", 
 
 test("deploy: the flags win over the file, and hosts and replicas exclude each other", async () => {
   api.on("createDeployment", { status: 202, body: accepted(1) });
-  expect(await deploy(FILE, "--no-wait", "--name", "other", "--host", "a", "--host", "b", "--replace", "--job-timeout", "2m")).toMatchObject({ code: 0, out: expect.stringContaining(`deploy web generation 3: accepted on 1 hosts\n  ${uuid(1)}\n`) as string });
+  expect(await deploy(FILE, "--no-wait", "--name", "other", "--host", "a", "--host", "b", "--replace", "--job-timeout", "2m")).toMatchObject({ code: 0, out: expect.stringContaining(`deploy web generation 3: accepted on 1 host\n  ${uuid(1)}\n`) as string });
   expect(sent()).toEqual({ name: "other", spec: { driver: "noop", components: [{ name: "web" }] }, placement: { hosts: ["a", "b"], constraints: { zone: "eu1" } }, replace: true, timeout_s: 120 });
   expect((await deploy(FILE, "--host", "a", "--replicas", "2")).code).toBe(2);
   expect(api.seen).toHaveLength(1);

@@ -27,7 +27,9 @@ export function formatDuration(ms: number): string {
 export function formatAge(time: string | null, now: Instant): string {
   if (time === null) return "";
   const at = Date.parse(time);
-  return Number.isNaN(at) ? time : formatDuration(Math.max(0, Math.floor((now - at) / 1_000) * 1_000));
+  if (Number.isNaN(at)) return time;
+  const seconds = Math.max(0, Math.floor((now - at) / 1_000));
+  return seconds === 0 ? "0s" : formatDuration(seconds * 1_000);
 }
 
 /** 2026-11-20T19:55:19.123Z → 2026-11-20 19:55:19Z. Anything else as it is. */

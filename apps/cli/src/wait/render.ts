@@ -41,7 +41,7 @@ export function progressLines(progress: Progress): Line[] {
   const filled = tally.total === 0 ? BAR_COLUMNS : Math.floor((done / tally.total) * BAR_COLUMNS);
   const bar = `▕${"█".repeat(filled)}${"░".repeat(BAR_COLUMNS - filled)}▏`;
   return [
-    [toned(title, "bold"), `  ${bar}  ${done}/${tally.total}  `, ...counts(tally), `  ${formatDuration(Math.floor(elapsedMs / 1_000) * 1_000)}`],
+    [toned(title, "bold"), `  ${bar}  ${done}/${tally.total}  `, ...counts(tally), `  ${elapsedMs < 1_000 ? "0s" : formatDuration(Math.floor(elapsedMs / 1_000) * 1_000)}`],
     now(progress),
     failures(progress),
     trouble === undefined ? toned("  Ctrl-C detaches; the work goes on", "dim") : toned(`  ${trouble}`, "warn"),

@@ -27,7 +27,7 @@ export async function runOperation(session: Session, verb: string, reply: Reply<
   terminal.say(...accepted.warnings.map((warning): Line => [toned("warning", "warn"), `: ${warning}`]));
   if (!wait) {
     if (session.json) terminal.json(reply.raw);
-    else terminal.show(`${title}: accepted on ${accepted.lifecycle_ids.length} hosts`, ...accepted.lifecycle_ids.slice(0, PASTED_IDS).map((id) => `  ${id}`), `  Watch   ${watchCommand(accepted)}`);
+    else terminal.show(`${title}: accepted on ${hostCount(accepted)}`, ...accepted.lifecycle_ids.slice(0, PASTED_IDS).map((id) => `  ${id}`), `  Watch   ${watchCommand(accepted)}`);
     return EXIT.ok;
   }
   const watched = await watchRows(session, { title, ids: accepted.lifecycle_ids, timeoutS });
@@ -41,11 +41,9 @@ export async function runOperation(session: Session, verb: string, reply: Reply<
 
 async function sumUp(session: Session, title: string, accepted: AcceptedOperation, watched: Watched): Promise<void> {
   const { terminal } = session;
-  const count = accepted.lifecycle_ids.length;
-  const hosts = count === 1 ? "1 host" : `${count} hosts`;
   switch (watched.outcome) {
     case "succeeded":
-      terminal.show([title, ": ", toned("succeeded", "good"), ` on ${hosts}`]);
+      terminal.show([title, ": ", toned("succeeded", "good"), ` on ${hostCount(accepted)}`]);
       await showPlacements(session, accepted);
       return;
     case "failed":
@@ -71,6 +69,7 @@ const CUT: Readonly<Record<Extract<Outcome, "timed_out" | "unreachable" | "detac
   detached: "Detached. The work goes on.",
 };
 
+const hostCount = ({ lifecycle_ids: { length } }: AcceptedOperation): string => (length === 1 ? "1 host" : `${length} hosts`);
 const watchCommand = ({ name, lifecycle_ids: ids }: AcceptedOperation): string => (ids.length <= PASTED_IDS ? `skep lifecycle ${ids.join(" ")} --watch` : `skep lifecycle --deployment ${name} --open --watch`);
 const cancelCommand = ({ name, lifecycle_ids: ids }: AcceptedOperation): string => (ids.length <= PASTED_IDS ? `skep lifecycle cancel ${ids.join(" ")}` : `skep lifecycle cancel ID (the ids: skep lifecycle --deployment ${name} --open)`);
 

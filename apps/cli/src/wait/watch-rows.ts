@@ -45,21 +45,20 @@ export async function watchRows(session: Session, options: { readonly title: str
       for (const raw of (reply.raw as { items: { id: string }[] }).items) raws.set(raw.id, raw);
     }
   };
-  const show = (): void => {
-    const elapsedMs = clock.mono() - startMs;
-    const progress: Progress = { title, ids, rows, tally: tallyRows(ids, rows), elapsedMs, trouble };
-    if (terminal.watched && !session.json) {
-      terminal.redraw(progressLines(progress));
-      return;
-    }
+  const redraws = terminal.watched && !session.json;
+  const tell = (progress: Progress): void => {
     const word = progressWord(progress);
     if (word === told && clock.mono() - toldMs < QUIET_LINE_MS) return;
-    terminal.say(`${word} (${Math.floor(elapsedMs / 1_000)}s)`);
+    terminal.say(`${word} (${Math.floor(progress.elapsedMs / 1_000)}s)`);
     told = word;
     toldMs = clock.mono();
   };
+  const progressNow = (): Progress => ({ title, ids, rows, tally: tallyRows(ids, rows), elapsedMs: clock.mono() - startMs, trouble });
+  const show = (): void => (redraws ? terminal.redraw(progressLines(progressNow())) : tell(progressNow()));
   const end = (cut: Cut | undefined): Watched => {
-    if (terminal.watched && !session.json) terminal.redraw([]);
+    if (redraws) terminal.redraw([]);
+    // How far it was when the watching ended is worth keeping; of what has ended the summary tells.
+    if (redraws && cut !== undefined) tell(progressNow());
     return { ...decideOutcome(tallyRows(ids, rows), cut), rows: ids.flatMap((id) => rows.get(id) ?? []), rawRows: ids.flatMap((id) => (raws.has(id) ? [raws.get(id)] : [])) };
   };
 
