@@ -20,10 +20,10 @@ export class ApiRefusal extends Error {
   readonly status: number;
   readonly code: string;
   constructor(what: string, status: number, body: unknown) {
-    const problem = Object(body) as { code?: unknown; detail?: unknown; fix?: unknown };
-    super(`${what}: ${status} ${String(problem.code ?? "")} ${String(problem.detail ?? "")} ${String(problem.fix ?? "")}`.trimEnd());
+    const said = (member: string): string => ((value) => (typeof value === "string" ? value : ""))((Object(body) as Record<string, unknown>)[member]);
+    super(`${what}: ${status} ${said("code")} ${said("detail")} ${said("fix")}`.trimEnd());
     this.status = status;
-    this.code = String(problem.code ?? "");
+    this.code = said("code");
   }
 }
 

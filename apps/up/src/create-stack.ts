@@ -138,7 +138,8 @@ export function createStack(deps: StackDeps): Stack {
   const sampleOnce = async (api: Api): Promise<SampleResult | undefined> => {
     if (!config.sample || agents.length === 0 || readJson(layout.sampleMark) !== undefined) return undefined;
     const sample = await deploySample(api, readSample(SAMPLE_FILE, agents.length, process.execPath), clock, SAMPLE_TIMEOUT_MS);
-    await writeJson(layout.sampleMark, { name: sample.name, at: clock.now() });
+    // One that does not run yet is tried again by the next start.
+    if (sample.running) await writeJson(layout.sampleMark, { name: sample.name, at: clock.now() });
     return sample;
   };
 

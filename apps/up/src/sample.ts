@@ -23,7 +23,10 @@ export function readSample(path: string, replicas: number, node: string): Deploy
   return { ...request, placement: { replicas }, spec: { ...request.spec, components } };
 }
 
-/** Deploys and waits for the end of its rows. One of that name that is there already is taken as it is. */
+/**
+ * Deploys and waits for the end of its rows. One of that name that is there already is taken as it is. A refusal is a
+ * result: a fleet whose sample does not run is worth having up all the same.
+ */
 export async function deploySample(api: Api, request: DeployRequest, clock: Clock, timeoutMs: number): Promise<SampleResult> {
   const { name } = request;
   try {
@@ -32,7 +35,8 @@ export async function deploySample(api: Api, request: DeployRequest, clock: Cloc
     const bad = rows.filter((row) => row.status !== "succeeded");
     if (bad.length > 0) return { name, running: false, lines: bad.map((row) => `${row.host}: ${row.status}${row.error === null ? "" : `: ${row.error}`} (npx skep explain lifecycle ${row.id})`) };
   } catch (error) {
-    if (!(error instanceof ApiRefusal && error.code === "deployment_exists")) throw error;
+    if (!(error instanceof ApiRefusal)) throw error;
+    if (error.code !== "deployment_exists") return { name, running: false, lines: [error.message] };
   }
   return { name, running: true, lines: await sampleAddresses(api, name) };
 }

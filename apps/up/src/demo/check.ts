@@ -32,7 +32,7 @@ export async function awaitSight<T>(clock: Clock, { expected, timeoutMs, look }:
   let seen = "nothing";
   for (;;) {
     try {
-      const found = await look((text) => (seen = text));
+      const found = await look((text) => void (seen = text));
       if (found !== undefined) return found;
     } catch (error) {
       if (error instanceof DemoFailure) throw error;

@@ -9,7 +9,8 @@ import type { Clock } from "@skep/core";
 import { onShutdownSignals, processStartTime, systemClock } from "@skep/runtime";
 import { demoEnv } from "../config.ts";
 import { tailOf } from "../files.ts";
-import { findProcessesIn } from "../leftovers.ts";
+import { layoutOf } from "../layout.ts";
+import { findProcessesIn, killLeftovers } from "../leftovers.ts";
 import { DemoFailure, expectThat } from "./check.ts";
 import { HEARTBEAT_INTERVAL_MS, openStage } from "./stage.ts";
 import type { Stage } from "./stage.ts";
@@ -21,6 +22,7 @@ const LIMIT_MS = 80_000;
 export async function main(): Promise<void> {
   const clock = systemClock();
   const startMs = clock.mono();
+  // Ours to look at afterwards, and nobody else's: mkdtemp makes it 0700.
   const stateDir = mkdtempSync(join(tmpdir(), "skep-demo-"));
   let stage: Stage | undefined;
   let current = "start";
@@ -51,6 +53,9 @@ export async function main(): Promise<void> {
   } catch (error) {
     explainFailure(current, error, stateDir);
     await stage?.stop().catch(() => undefined);
+    // Should the supervisor be what failed, nobody else will stop what it started.
+    killLeftovers(layoutOf(stateDir));
+    process.stderr.write(`\nThe state directory is kept: ${stateDir}\n`);
     process.exit(1);
   }
 }
