@@ -15,6 +15,7 @@ export interface Row {
   readonly failure_code: string | null;
   readonly error: string | null;
   readonly because: string | null;
+  readonly steps: readonly { readonly name: string; readonly ok: boolean }[];
 }
 
 /** Sends it and returns its rows' ids. Throws with the whole answer when it was not accepted. */
