@@ -99,6 +99,7 @@ export function createChild<Ready>(options: ChildOptions<Ready>): Child<Ready> {
   };
 
   const start = async (): Promise<Ready> => {
+    if (stopping.signal.aborted) throw new ChildFailure(`${name} was told to stop before it was started`);
     const first = launch();
     const timer = new AbortController();
     const late = clock.sleep(options.readyTimeoutMs, timer.signal).then(() => "late" as const);
