@@ -1,0 +1,36 @@
+/** A process full of agents' listeners, each with its own certificate and port, that accept every job at once. */
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { agentTls } from "@skep/pki";
+import { serveCommands } from "../stage/worker.ts";
+import type { AgentCredentials } from "./connection.ts";
+
+export interface FarmCommand {
+  readonly caPem: string;
+  readonly agents: readonly AgentCredentials[];
+}
+
+serveCommands({
+  /** The ports, in the agents' order. */
+  async listen({ caPem, agents }: FarmCommand) {
+    const ports: number[] = [];
+    for (const agent of agents) ports.push(await listen(agent, caPem));
+    return ports;
+  },
+});
+
+function listen(agent: AgentCredentials, caPem: string): Promise<number> {
+  let opSeq = 0;
+  const server = createServer({ ...agentTls({ caPem, certPem: agent.certPem, keyPem: agent.keyPem }), keepAliveTimeout: 600_000, noDelay: true }, (request, response) => {
+    let text = "";
+    request.setEncoding("utf8");
+    request.on("data", (chunk: string) => (text += chunk));
+    request.on("end", () => {
+      if (request.method !== "POST") return response.writeHead(404).end();
+      const job = JSON.parse(text) as { readonly job_id: string };
+      const body = JSON.stringify({ status: "accepted", job_id: job.job_id, duplicate: false, op_seq: ++opSeq, boot_id: agent.hostId, job_status: "accepted" });
+      return response.writeHead(202, { "content-type": "application/json", "content-length": Buffer.byteLength(body) }).end(body);
+    });
+  });
+  return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port)));
+}

@@ -1,0 +1,130 @@
+/**
+ * P9: what operators ask for all day, as the fleet grows. Latency through the real API; the plans are those of the very
+ * statements that the store sends, recorded on their way to the driver.
+ */
+import { createLogger, systemClock, systemRng } from "@skep/runtime";
+import { createPostgresStore } from "@skep/store";
+import pg from "pg";
+import { Pool } from "undici";
+import { judge, spreadOf, type Goal, type Row } from "../report/row.ts";
+import type { Bench } from "../stage/bench.ts";
+import { growHosts, insertFleet, insertTokens, issueHosts, withClient } from "../stage/fleet-data.ts";
+
+const GOAL: Goal = { kind: "ratio_at_most", limit: 3 };
+const GROWTH: Goal = { kind: "at_most", limit: 1.2 };
+const LIST = "/v1/hosts?status=active&limit=50";
+const FLEET = "/v1/fleet/health";
+/** Authentication's one primary-key SELECT through the whole stack, and no other query: the API's own `SELECT 1`. */
+const BARE = "/v1/version";
+/** Below the requests per minute of one token. */
+const PER_TOKEN = 300;
+
+export async function measureQueries(bench: Bench): Promise<Row[]> {
+  const { hosts, requests } = bench.config.sizes;
+  const authority = bench.authority();
+  await using database = await bench.database();
+  await insertFleet(database.url, { count: 10, placementsEach: 1, issued: issueHosts(authority, 10) });
+  const tokens = await insertTokens(database.url, Math.ceil((hosts.length * (requests + 10) * 3) / PER_TOKEN));
+  const master = await bench.master(authority, database.url);
+  const pool = new Pool(master.apiUrl, { connections: 1 });
+  let asked = 0;
+  const ask = async (path: string): Promise<number> => {
+    const token = tokens[Math.floor(asked++ / PER_TOKEN) % tokens.length]!;
+    const started = performance.now();
+    const { statusCode, body } = await pool.request({ method: "GET", path, headers: { authorization: `Bearer ${token}` } });
+    const text = await body.text();
+    if (statusCode !== 200) throw new Error(`GET ${path} was answered ${statusCode}: ${text.slice(0, 300)}`);
+    return performance.now() - started;
+  };
+  try {
+    const seen: { readonly total: number; readonly list: number[]; readonly fleet: number[]; readonly bare: number[] }[] = [];
+    for (const total of hosts) {
+      bench.say(`queries: ${total} hosts`);
+      await growHosts(database.url, total);
+      const sample = { total, list: [] as number[], fleet: [] as number[], bare: [] as number[] };
+      for (let round = -10; round < requests; round++) {
+        const [bare, list, fleet] = [await ask(BARE), await ask(LIST), await ask(FLEET)];
+        // The first ones warm caches and the compiler.
+        if (round < 0) continue;
+        sample.bare.push(bare);
+        sample.list.push(list);
+        sample.fleet.push(fleet);
+      }
+      seen.push(sample);
+    }
+    const last = seen.at(-1)!;
+    const scans = await findSequentialScans(database.url);
+    const size = last.total.toLocaleString("en-US");
+    const grown = (pick: (sample: (typeof seen)[number]) => number[]): { readonly ratio: number; readonly words: string } => {
+      const medians = seen.map((sample) => spreadOf(pick(sample)).median);
+      return { ratio: medians.at(-1)! / medians[0]!, words: `p50 ${medians.map((ms, at) => `${ms.toFixed(2)} ms at ${hosts[at]!.toLocaleString("en-US")}`).join(", ")}` };
+    };
+    const [list, fleet] = [grown((sample) => sample.list), grown((sample) => sample.fleet)];
+    const reference = "reference: GET /v1/version, whose only query is authentication's primary-key SELECT";
+    return [
+      judge({ name: `P9 GET ${LIST} at ${size} hosts, p50`, unit: "ms", goal: GOAL, value: last.list, reference: last.bare, note: `${planWords(scans.list)}; ${reference}` }),
+      judge({ name: "P9 growth of the list's p50 over 100× the hosts", unit: "×", goal: GROWTH, value: [list.ratio], note: list.words }),
+      judge({ name: `P9 GET ${FLEET} at ${size} hosts, p50`, unit: "ms", goal: GOAL, value: last.fleet, reference: last.bare, note: `${planWords(scans.fleet)}; it counts all hosts by status; ${fleet.words}` }),
+    ];
+  } finally {
+    await pool.close();
+    await master.stop();
+  }
+}
+
+const planWords = (scanned: readonly string[]): string => (scanned.length === 0 ? "EXPLAIN shows no sequential scan of a table that grows" : `EXPLAIN shows a sequential scan of ${scanned.join(", ")}`);
+
+interface Statement {
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+async function findSequentialScans(url: string): Promise<{ readonly list: string[]; readonly fleet: string[] }> {
+  const store = await createPostgresStore({ url, clock: systemClock(), rng: systemRng(), logger: createLogger({ level: "error", name: "bench", destination: "stderr" }), applicationName: "bench" });
+  try {
+    const list = await recordStatements(() => store.listHosts({ status: "active", limit: 51 }));
+    const fleet = await recordStatements(() => store.fleetCounts());
+    return await withClient(url, async (client) => ({ list: await scannedBy(client, list), fleet: await scannedBy(client, fleet) }));
+  } finally {
+    await store.close();
+  }
+}
+
+/** What the driver is asked while `work` runs. The driver's own method is put back afterwards. */
+async function recordStatements(work: () => Promise<unknown>): Promise<Statement[]> {
+  const statements: Statement[] = [];
+  const own = pg.Client.prototype.query;
+  pg.Client.prototype.query = function (this: pg.Client, query: { text?: string; values?: unknown[] } | string, values?: unknown[], ...rest: never[]) {
+    const text = typeof query === "string" ? query : query.text;
+    if (text !== undefined) statements.push({ text, values: (Array.isArray(values) ? values : typeof query === "string" ? undefined : query.values) ?? [] });
+    return (own as (...all: unknown[]) => unknown).call(this, query, values, ...rest);
+  } as typeof own;
+  try {
+    await work();
+  } finally {
+    pg.Client.prototype.query = own;
+  }
+  return statements.filter(({ text }) => /^\s*(select|with)\b/i.test(text));
+}
+
+interface Plan {
+  readonly "Node Type": string;
+  readonly "Relation Name"?: string;
+  readonly Plans?: readonly Plan[];
+}
+
+/** Tables that are read whole and have more than a page of rows: of a table with one row there is no better way. */
+async function scannedBy(client: pg.Client, statements: readonly Statement[]): Promise<string[]> {
+  if (statements.length === 0) throw new Error("no statement was recorded");
+  const found = new Set<string>();
+  const walk = (plan: Plan): void => {
+    if (plan["Node Type"] === "Seq Scan" && plan["Relation Name"] !== undefined) found.add(plan["Relation Name"]);
+    plan.Plans?.forEach(walk);
+  };
+  for (const { text, values } of statements) {
+    const { rows } = await client.query<{ "QUERY PLAN": readonly { readonly Plan: Plan }[] }>(`EXPLAIN (FORMAT JSON) ${text}`, [...values]);
+    walk(rows[0]!["QUERY PLAN"][0]!.Plan);
+  }
+  const { rows } = await client.query<{ relname: string }>("SELECT relname FROM pg_class WHERE relname = ANY($1) AND relpages > 1", [[...found]]);
+  return rows.map((row) => row.relname);
+}
