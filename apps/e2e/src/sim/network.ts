@@ -29,14 +29,16 @@ export interface Network {
   healAll(): void;
   /** No more drops, duplicates and long delays. */
   calm(): void;
-  /** Told of every message that a chance drop took away. */
+  /** Told of every message that chance took away, or held up for longer than anybody waits. */
   onDrop(listener: (from: string, to: string) => void): void;
 }
 
 const DROP = 0.02;
 const DUPLICATE = 0.03;
 const SLOW = 0.02;
-const HELD = 0.4;
+const HELD = 0.7;
+/** How long what was held still takes once the link is back: long enough to arrive after its successors. */
+const HELD_DELAY_MS = 240_000;
 
 const copy = <T>(value: T): T => (value === undefined ? value : (JSON.parse(JSON.stringify(value)) as T));
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
@@ -49,20 +51,21 @@ export function createNetwork(world: World): Network {
   let rough = true;
 
   const chance = (share: number): boolean => rough && rng.float() < share;
-  const delayMs = (): number => (chance(SLOW) ? 1_000 + below(rng, 30_000) : 1 + below(rng, 80));
+  const delayMs = (slow: boolean): number => (slow ? 1_000 + below(rng, 30_000) : 1 + below(rng, 80));
   const isCut = (from: string, to: string): boolean => cuts.has(`${from}>${to}`) || cuts.has(`${from}>*`) || cuts.has(`*>${to}`);
 
   /** One message, one way. */
   const send = (from: string, to: string, arrive: () => void): void => {
-    const travel = (): void => void world.after(delayMs(), arrive);
+    const slow = chance(SLOW);
+    const travel = (): void => void world.after(delayMs(slow), arrive);
+    const tell = (): void => dropListeners.forEach((listener) => listener(from, to));
+    // Later than its sender waits is as good as lost.
+    if (slow) tell();
     if (isCut(from, to)) {
-      if (chance(HELD)) held.push({ link: `${from}>${to}`, deliver: travel });
+      if (chance(HELD)) held.push({ link: `${from}>${to}`, deliver: () => void world.after(below(rng, HELD_DELAY_MS), arrive) });
       return;
     }
-    if (chance(DROP)) {
-      for (const listener of dropListeners) listener(from, to);
-      return;
-    }
+    if (chance(DROP)) return tell();
     travel();
     if (chance(DUPLICATE)) world.after(below(rng, 20_000), travel);
   };

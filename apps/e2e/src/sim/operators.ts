@@ -2,7 +2,7 @@
  * Operators: random requests with an Idempotency-Key each, sent again under the same key until something definite is
  * heard. What they were promised is kept, for the checker.
  */
-import { SkepError, below, type Rng } from "@skep/core";
+import { SkepError, below, type LifecycleRow, type Rng } from "@skep/core";
 import { specHash } from "@skep/runtime";
 import { INTERVAL_MS, type Cluster } from "./cluster.ts";
 import { NoAnswer } from "./network.ts";
@@ -39,6 +39,8 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
   const promised: Promised[] = [];
   const decided = new Set<string>();
   const names = Array.from({ length: deployments }, (_, index) => `app-${index + 1}`);
+  // Some operators interfere all the time, others ask and wait: only then does anything reach its deadline.
+  const patience = rng.float();
   let count = 0;
 
   async function request(what: string, run: (control: Control, context: Context) => Promise<{ body: unknown }>, body: unknown): Promise<void> {
@@ -61,9 +63,16 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
         const final = error instanceof SkepError && !error.retryable;
         world.trace(`${entry.requestId} ${what}: ${error instanceof SkepError ? error.code : "no answer"}`);
         if (final) return;
+        // What any person would do who is told that something else is still open; some people just wait.
+        if (error instanceof SkepError && error.code === "operation_in_progress" && rng.float() > patience) void cancelOne((row) => what.endsWith(` ${row.deployment}`));
       }
       await world.sleep(1_000 + below(rng, 45_000));
     }
+  }
+
+  async function cancelOne(fits: (row: LifecycleRow) => boolean): Promise<void> {
+    const row = pick([...cluster.database.committed.lifecycle.values()].filter((one) => one.completedAt === undefined && fits(one)));
+    if (row !== undefined) await request(`cancel ${row.id}`, (control, context) => control.cancel(row.id, context), {});
   }
 
   const pick = <T>(list: readonly T[]): T | undefined => list[below(rng, list.length)];
@@ -106,12 +115,12 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
       return request(`teardown ${name}`, (control, context) => control.teardown(name, body, context), body).then(() => noteForced(name, body.force));
     }
     const row = pick(open);
-    if (row === undefined) return;
+    if (row === undefined || rng.float() < patience) return;
     if (row.status === "lost" && rng.float() < 0.15) {
       decided.add(row.id);
       return request(`resolve ${row.id}`, (control, context) => control.resolveLost(row.id, undefined, context), {});
     }
-    return request(`cancel ${row.id}`, (control, context) => control.cancel(row.id, context), {});
+    return cancelOne((one) => one.id === row.id);
   }
 
   /** Force may have given rows up: they failed as `host_lost` by this request. */
@@ -126,8 +135,9 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
     promised, decided,
     start: (untilMs) => {
       const meanMs = INTERVAL_MS * (0.7 + rng.float() * 2.5);
+      const lastMs = untilMs * (0.4 + 0.6 * rng.float());
       const next = (): void => {
-        if (world.nowMs() >= untilMs) return;
+        if (world.nowMs() >= lastMs) return;
         void act().catch((error: unknown) => {
           throw error;
         });

@@ -91,6 +91,7 @@ export async function runReporter(deps: ReporterDeps): Promise<never> {
         return false;
       }
       if (error instanceof NoAnswer || error instanceof SkepError) {
+        deps.trace(`${process.name} could not report: ${error instanceof SkepError ? error.code : error.message}`);
         master = (master + 1) % link.masters;
         return true;
       }

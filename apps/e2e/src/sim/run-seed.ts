@@ -15,6 +15,8 @@ export interface SeedResult {
   readonly traceHash: string;
   readonly trace: readonly string[];
   readonly rows: number;
+  /** How often the ledger told of each thing: `lifecycle.lost`, `host.unreachable`, … A run in which nothing happened proves nothing. */
+  readonly told: Readonly<Record<string, number>>;
   readonly virtualMs: number;
 }
 
@@ -45,18 +47,21 @@ export async function runSeed(seed: number, { policy, keepTrace = false }: RunOp
   for (const master of cluster.masters) master.start();
   for (const host of cluster.hosts) host.start();
 
-  const chaosMs = INTERVAL_MS * (20 + below(shape, 60));
+  const chaosMs = INTERVAL_MS * (40 + below(shape, 60));
   operators.start(chaosMs);
   playFaults(world, cluster, truth, chaosMs);
   await world.play(chaosMs);
 
   cluster.calm();
-  for (const host of cluster.hosts) truth.linkUp(host.id);
+  for (const host of cluster.hosts) for (const cut of [`${host.name}>*`, `*>${host.name}`]) truth.linkUp(host.id, cut);
   await world.play(chaosMs + CALM_INTERVALS * INTERVAL_MS);
   cluster.setReconcile(false);
   await world.play(chaosMs + (CALM_INTERVALS + QUIET_INTERVALS) * INTERVAL_MS);
   checker.finish(chaosMs);
+  const told: Record<string, number> = {};
+  for (const { event } of cluster.database.committed.events.values()) told[event.kind] = (told[event.kind] ?? 0) + 1;
   return {
+    told,
     seed, violations: truth.violations, errors: truth.errors, traceHash: world.traceHash(), trace: world.lines,
     rows: [...cluster.database.committed.lifecycle.values()].length, virtualMs: world.nowMs(),
   };

@@ -29,8 +29,8 @@ export interface Truth {
   hostDown(hostId: HostId): void;
   hostUp(hostId: HostId): void;
   /** Something between the host and its masters stopped working. */
-  linkDown(hostId: HostId): void;
-  linkUp(hostId: HostId): void;
+  linkDown(hostId: HostId, cut: string): void;
+  linkUp(hostId: HostId, cut: string): void;
   /** A single message of the host's was lost by chance. */
   dropped(hostId: HostId): void;
   /** Whether the host itself gave a reason, within the window before now, to think it gone. */
@@ -50,11 +50,12 @@ export function createTruth(world: World): Truth {
   const outages = new Map<string, Outage[]>();
   const drops = new Map<string, number[]>();
   const newestStarted = new Map<string, number>();
+  const newestBegun = new Map<string, number>();
   const starts = new Set<string>();
   const begun = new Map<string, number>();
   const said = new Map<string, Set<string>>();
   const moved = new Map<string, number>();
-  const jobGeneration = new Map<string, number>();
+  const jobs = new Map<string, { readonly generation: number; readonly placementId: string }>();
   const errors: string[] = [];
 
   const violate = (invariant: string, words: string): void => {
@@ -86,7 +87,7 @@ export function createTruth(world: World): Truth {
     },
     noteStart: ({ host, labels }) => {
       // What a rollback puts back carries the new job's id and the old generation.
-      const restored = (jobGeneration.get(labels.jobId) ?? labels.generation) !== labels.generation;
+      const restored = (jobs.get(labels.jobId)?.generation ?? labels.generation) !== labels.generation;
       const key = `${host}/${labels.placementId}/${labels.component}`;
       const once = `${key}/${labels.jobId}/${labels.generation}`;
       if (starts.has(once)) violate("I3", `job ${labels.jobId} started ${labels.component} of generation ${labels.generation} a second time on ${host}`);
@@ -98,7 +99,11 @@ export function createTruth(world: World): Truth {
     },
     journalOf: (hostId, workloads) => ({
       asked: (record: JournalRecord) => {
-        if (record.kind === "accepted") jobGeneration.set(record.command.job_id, record.command.generation);
+        if (record.kind === "accepted") {
+          jobs.set(record.command.job_id, { generation: record.command.generation, placementId: record.command.placement_id });
+          world.trace(`job ${record.command.job_id} (${record.command.operation}, generation ${record.command.generation}) is taken`);
+        }
+        if (record.kind === "ended") world.trace(`job ${record.jobId} ended: ${record.status} ${record.error ?? ""}`);
         if (record.kind === "tombstone") say(record.jobId, "cancelled");
         if (record.kind !== "ended") return;
         say(record.jobId, record.status);
@@ -114,12 +119,16 @@ export function createTruth(world: World): Truth {
         const times = (begun.get(record.jobId) ?? 0) + 1;
         begun.set(record.jobId, times);
         if (times > 1) violate("I3", `job ${record.jobId} was begun ${times} times`);
+        const { generation, placementId } = jobs.get(record.jobId)!;
+        const newest = newestBegun.get(placementId) ?? 0;
+        if (generation < newest) violate("I4", `job ${record.jobId} of generation ${generation} went to work after generation ${newest} had`);
+        newestBegun.set(placementId, Math.max(newest, generation));
       },
     }),
     hostDown: open,
     hostUp: close,
-    linkDown: (hostId) => open(`${hostId} link`),
-    linkUp: (hostId) => close(`${hostId} link`),
+    linkDown: (hostId, cut) => open(`${hostId} ${cut}`),
+    linkUp: (hostId, cut) => close(`${hostId} ${cut}`),
     dropped: (hostId) => {
       const list = drops.get(hostId) ?? [];
       list.push(world.nowMs());
@@ -127,8 +136,8 @@ export function createTruth(world: World): Truth {
     },
     hadTrouble: (hostId, windowMs) => {
       const since = world.nowMs() - windowMs;
-      const down = [...(outages.get(hostId) ?? []), ...(outages.get(`${hostId} link`) ?? [])].some((outage) => outage.toMs === undefined || outage.toMs >= since);
-      return down || (drops.get(hostId) ?? []).filter((atMs) => atMs >= since).length >= 2;
+      const causes = [...outages].filter(([key]) => key.startsWith(hostId)).flatMap(([, list]) => list);
+      return causes.some((outage) => outage.toMs === undefined || outage.toMs >= since) || (drops.get(hostId) ?? []).filter((atMs) => atMs >= since).length >= 2;
     },
     words: (jobId) => said.get(jobId) ?? new Set(),
     movedAtMs: (jobId) => moved.get(jobId),
