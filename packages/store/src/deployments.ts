@@ -1,7 +1,7 @@
 /** Deployments and their generations: desired state, changed by compare-and-set on `version`. */
 import { isUuid } from "@skep/core";
 import type { DeploymentId, DeploymentRecord, GenerationRecord, Page, Tx } from "@skep/core";
-import { and, asc, eq, gt, isNull, or, sql } from "drizzle-orm";
+import { and, asc, eq, gt, isNull, ne, or, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
 import { afterId, first, known } from "./db.ts";
 import { deploymentGenerations, deployments } from "./schema/index.ts";
@@ -25,13 +25,14 @@ export async function findDeployment(db: Db, idOrName: string): Promise<Deployme
   return row && deploymentOf(row);
 }
 
-export async function listDeployments(db: Db, query: Page & { readonly includeDeleted?: boolean | undefined }): Promise<readonly DeploymentRecord[]> {
+export async function listDeployments(db: Db, query: Page & { readonly includeDeleted?: boolean | undefined; readonly unsettled?: boolean | undefined }): Promise<readonly DeploymentRecord[]> {
   const rows = await db
     .select()
     .from(deployments)
     .where(
       and(
         query.includeDeleted === true ? undefined : isNull(deployments.deletedAt),
+        query.unsettled === true ? ne(deployments.status, "active") : undefined,
         query.after === undefined ? undefined : gt(deployments.id, afterId<DeploymentId>(query.after)),
       ),
     )

@@ -102,15 +102,15 @@ export async function findPlacement(db: Db, id: PlacementId): Promise<PlacementV
 export async function placementStates(
   db: Db,
   hostIds: readonly HostId[],
-): Promise<readonly { placementId: PlacementId; deploymentId: DeploymentId; hostId: HostId; state: ObservedState | undefined }[]> {
+): Promise<readonly { placementId: PlacementId; deploymentId: DeploymentId; hostId: HostId; state: ObservedState | undefined; generation: number | undefined }[]> {
   if (hostIds.length === 0) return [];
   const rows = await db
-    .select({ placementId: placements.id, deploymentId: placements.deploymentId, hostId: placements.hostId, state: observed.state })
+    .select({ placementId: placements.id, deploymentId: placements.deploymentId, hostId: placements.hostId, state: observed.state, generation: observed.generation })
     .from(placements)
     .leftJoin(observed, eq(observed.placementId, placements.id))
     .where(and(inArray(placements.hostId, [...hostIds]), isNull(placements.removedAt)))
     .orderBy(asc(placements.id));
-  return rows.map((row) => ({ ...row, state: known(row.state) }));
+  return rows.map((row) => ({ ...row, state: known(row.state), generation: known(row.generation) }));
 }
 
 export async function insertPlacement(db: Db, placement: Parameters<Tx["insertPlacement"]>[0]): Promise<void> {

@@ -126,7 +126,9 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
       const owned = before.filter((item) => item.hostId === parts.hostId);
       const reported = new Map((parts.write.full?.placements ?? []).map((item) => [item.placement_id, item]));
       for (const item of owned) {
-        if (result.changed && item.state !== (reported.get(item.placementId)?.state ?? "absent")) touched.add(item.deploymentId);
+        const now = reported.get(item.placementId);
+        // The generation counts as much as the word: a placement that runs the old one is not what is wanted.
+        if (result.changed && (item.state !== (now?.state ?? "absent") || (now !== undefined && item.generation !== now.generation))) touched.add(item.deploymentId);
       }
       for (const placement of reported.values()) {
         const key = `${parts.hostId} ${placement.placement_id}`;

@@ -82,7 +82,8 @@ export async function applyReports(tx: Tx, incoming: readonly IncomingReport[], 
   const ids = [...new Set(incoming.map((item) => item.rowId))].sort();
   const seen = await tx.listLifecycle({ ids, limit: ids.length });
   const ending = new Set(incoming.filter((item) => item.report.status !== "running").map((item) => item.rowId));
-  const deployments = [...new Set(seen.filter((row) => ending.has(row.id)).map((row) => row.deploymentId))].sort();
+  const visible = (row: LifecycleRow): boolean => ending.has(row.id) || row.status === "lost";
+  const deployments = [...new Set(seen.filter(visible).map((row) => row.deploymentId))].sort();
   for (const id of deployments) await tx.lockDeployment(id);
   const rows = new Map<string, LifecycleRow>((await tx.lockLifecycle(ids)).map((row) => [row.id, row]));
 
@@ -98,7 +99,7 @@ export async function applyReports(tx: Tx, incoming: readonly IncomingReport[], 
     const now = await recordChange(tx, verdict.change);
     if (now === undefined) continue;
     rows.set(now.id, now);
-    if (isTerminal(now.status)) touched.add(now.deploymentId);
+    if (isTerminal(now.status) || row?.status === "lost") touched.add(now.deploymentId);
     if (now.status === "failed" && now.error !== undefined) errors.set(now.deploymentId, now.error);
   }
   for (const id of [...touched].sort()) await refreshDeployment(tx, id, errors.get(id));

@@ -40,9 +40,21 @@ export function createReconcile(deps: ControlDeps, wake: () => void): { reconcil
       }
     }, { pool: "background" });
 
+  /** The stored status follows every change; this makes sure that none was missed, whoever was killed in between. */
+  const refreshUnsettled = async (): Promise<void> => {
+    let after: string | undefined;
+    for (;;) {
+      const page = await deps.store.listDeployments({ limit: PAGE, after, unsettled: true });
+      for (const deployment of page) await deps.store.transaction((tx) => refreshDeployment(tx, deployment.id), { pool: "background" });
+      if (page.length < PAGE) return;
+      after = page.at(-1)?.id;
+    }
+  };
+
   return {
     async reconcileOnce() {
       const counts = { opened: 0, gaveUp: 0 };
+      await refreshUnsettled();
       let after: string | undefined;
       for (;;) {
         const page = await deps.store.reconcileCases(PAGE, after);

@@ -92,7 +92,8 @@ export interface Reads {
   pinVersion(): Promise<{ readonly version: number; readonly now: Instant }>;
   /** By id or by name of a deployment that is not deleted. */
   findDeployment(idOrName: string): Promise<DeploymentRecord | undefined>;
-  listDeployments(query: Page & { readonly includeDeleted?: boolean | undefined }): Promise<readonly DeploymentRecord[]>;
+  /** `unsettled`: only those whose stored status is not `active`. */
+  listDeployments(query: Page & { readonly includeDeleted?: boolean | undefined; readonly unsettled?: boolean | undefined }): Promise<readonly DeploymentRecord[]>;
   findGeneration(id: DeploymentId, generation: number): Promise<GenerationRecord | undefined>;
   listGenerations(id: DeploymentId): Promise<readonly Omit<GenerationRecord, "spec">[]>;
   listPlacements(query: { readonly deploymentId?: DeploymentId | undefined; readonly hostId?: HostId | undefined; readonly includeRemoved?: boolean | undefined } & Partial<Page>): Promise<readonly PlacementView[]>;
@@ -213,7 +214,7 @@ export interface Tx extends Reads {
   /** Results in the order of the beats; a host may come twice, its beats are then written in that order. */
   writeBeats(beats: readonly BeatWrite[]): Promise<readonly BeatResult[]>;
   /** What these hosts' placements were last observed as, before a batch changes it: to see which deployments it touches. */
-  placementStates(hostIds: readonly HostId[]): Promise<readonly { readonly placementId: PlacementId; readonly deploymentId: DeploymentId; readonly hostId: HostId; readonly state: ObservedState | undefined }[]>;
+  placementStates(hostIds: readonly HostId[]): Promise<readonly { readonly placementId: PlacementId; readonly deploymentId: DeploymentId; readonly hostId: HostId; readonly state: ObservedState | undefined; readonly generation: number | undefined }[]>;
   /** Open rows of these hosts, oldest first. */
   openRowsOf(hostIds: readonly HostId[]): Promise<readonly LifecycleRow[]>;
   /** The one open row of that deployment's name and operation on the host, for deltas without an id. */

@@ -40,7 +40,7 @@ export function deploymentReads(context: Context): DeploymentReads {
       for (const deployment of state.deployments.values()) if (deployment.name === idOrName && deployment.deletedAt === undefined) return deployment;
       return undefined;
     },
-    listDeployments: (query) => afterPage([...state.deployments.values()].filter((d) => query.includeDeleted === true || d.deletedAt === undefined), query),
+    listDeployments: (query) => afterPage([...state.deployments.values()].filter((d) => (query.includeDeleted === true || d.deletedAt === undefined) && (query.unsettled !== true || d.status !== "active")), query),
     findGeneration: (id, generation) => state.generations.get(generationKey(id, generation)),
     listGenerations: (id) =>
       [...state.generations.values()]
@@ -78,7 +78,7 @@ export function deploymentWrites({ state, policy, now }: Context): DeploymentWri
     placementStates: (hostIds) =>
       [...state.placements.values()]
         .filter((placement) => hostIds.includes(placement.hostId) && placement.removedAt === undefined)
-        .map(({ id, deploymentId, hostId }) => ({ placementId: id, deploymentId, hostId, state: state.observed.get(id)?.state })),
+        .map(({ id, deploymentId, hostId }) => ({ placementId: id, deploymentId, hostId, state: state.observed.get(id)?.state, generation: state.observed.get(id)?.generation })),
     lockDeployment: (id) => state.deployments.get(id),
     insertDeployment: (deployment) => {
       check(state.deployments.get(deployment.id) === undefined, "deployments_pkey");

@@ -98,8 +98,8 @@ export function beatRules(world: () => World): void {
     expect(seen).toMatchObject({ placementId: own.placementId, hostId: own.hostId, state: "degraded", generation: 1, epoch: 1, components: [{ name: "main", state: "running", restarts: 0 }] });
     expect((await world().view(foreign)).observed).toBeUndefined();
     expect(await world().store.transaction((tx) => tx.placementStates([own.hostId, foreign.hostId]))).toEqual([
-      { placementId: own.placementId, deploymentId: own.deploymentId, hostId: own.hostId, state: "degraded" },
-      { placementId: foreign.placementId, deploymentId: foreign.deploymentId, hostId: foreign.hostId, state: undefined },
+      { placementId: own.placementId, deploymentId: own.deploymentId, hostId: own.hostId, state: "degraded", generation: 1 },
+      { placementId: foreign.placementId, deploymentId: foreign.deploymentId, hostId: foreign.hostId, state: undefined, generation: undefined },
     ]);
   });
 
