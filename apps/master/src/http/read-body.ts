@@ -5,7 +5,7 @@
 import { SkepError, type FieldError } from "@skep/core";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 
-const JSON_TYPE = /^application\/json(;\s?charset=utf-8)?$/i;
+const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i;
 /** Escapes that could spell NUL or half a surrogate pair: PostgreSQL's jsonb has no form for either. */
 const SUSPECT = /\\u0000|\\ud[89a-f][0-9a-f]{2}/i;
 const UNSTORABLE = /\0|\p{Surrogate}/u;
