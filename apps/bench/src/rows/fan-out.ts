@@ -3,6 +3,7 @@ import type { Goal, Row } from "../report/row.ts";
 import { judge } from "../report/row.ts";
 import { uuidv7 } from "@skep/core";
 import { systemClock, systemRng } from "@skep/runtime";
+import type pg from "pg";
 import { request } from "undici";
 import { sleep, type Bench } from "../stage/bench.ts";
 import { insertFleet, issueHosts, SPEC, withClient } from "../stage/fleet-data.ts";
@@ -10,7 +11,7 @@ import type { Master } from "../stage/master.ts";
 
 const GOAL: Goal = { kind: "ratio_at_least", limit: 0.5 };
 const LOOK_EVERY_MS = 10;
-const GIVE_UP_MS = 120_000;
+const GIVE_UP_MS = 60_000;
 
 export async function measureFanOut(bench: Bench): Promise<Row[]> {
   const { agents: count, rounds } = bench.config.sizes;
@@ -50,6 +51,13 @@ export async function measureFanOut(bench: Bench): Promise<Row[]> {
   }
 }
 
+/** How the rows stand, for whoever has to find out why. */
+async function standing(client: pg.Client, name: string): Promise<string> {
+  const { rows } = await client.query<{ words: string }>(
+    "SELECT concat_ws(' ', count(*), status, phase, 'attempts', max(dispatch_attempts), max(because)) AS words FROM lifecycle WHERE deployment = $1 GROUP BY status, phase", [name]);
+  return rows.map((row) => row.words).join("; ");
+}
+
 async function deployToAll(master: Master, databaseUrl: string, name: string, count: number): Promise<{ readonly acceptedMs: number; readonly totalMs: number }> {
   return withClient(databaseUrl, async (client) => {
     const started = performance.now();
@@ -64,7 +72,7 @@ async function deployToAll(master: Master, databaseUrl: string, name: string, co
       const { rows } = await client.query<{ count: number }>("SELECT count(*)::int AS count FROM lifecycle WHERE deployment = $1 AND status = 'running'", [name]);
       const totalMs = performance.now() - started;
       if (rows[0]!.count === count) return { acceptedMs, totalMs };
-      if (totalMs > GIVE_UP_MS) throw new Error(`after ${GIVE_UP_MS} ms only ${rows[0]!.count} of ${count} deliveries were recorded`);
+      if (totalMs > GIVE_UP_MS) throw new Error(`after ${GIVE_UP_MS} ms only ${rows[0]!.count} of ${count} deliveries were recorded: ${await standing(client, name)}`);
       await sleep(LOOK_EVERY_MS);
     }
   });
