@@ -159,7 +159,9 @@ describe("planning a change", () => {
     const existing = [{ placement: placement(), openRow: aRow({ status: "running" }) }];
     expect(planMutate(existing, "running").kind).toBe("operation_in_progress");
     expect(planTeardown([{ placement: placement(), openRow: aRow({ status: "pending" }) }]).kind).toBe("operation_in_progress");
-    expect(planMutate([{ placement: placement(), openRow: aRow({ status: "lost" }) }], "running")).toMatchObject({ kind: "plan", placements: [{ row: { operation: "mutate", baseGeneration: 1, supersedes: { status: "lost" } } }] });
+    expect(planMutate([{ placement: placement(), openRow: undefined }], "running")).toMatchObject({ kind: "plan", placements: [{ row: { operation: "mutate", baseGeneration: 1 } }] });
+    // What a lost row left behind is unknown: the change that takes it over carries everything.
+    expect(planMutate([{ placement: placement(), openRow: aRow({ status: "lost" }) }], "running")).toMatchObject({ kind: "plan", placements: [{ row: { operation: "deploy", baseGeneration: undefined, supersedes: { status: "lost" } } }] });
   });
   test("a deploy over other hosts tears down where it leaves", () => {
     const plan = planDeploy([{ placement: placement(), openRow: undefined }], ["b" as HostId], "running");

@@ -43,9 +43,13 @@ export function planDeploy(existing: readonly ExistingPlacement[], hosts: readon
   ]);
 }
 
-/** A change in place: `mutate` where something is applied, `deploy` where nothing is yet. */
+/**
+ * A change in place: `mutate` where we know what is applied, `deploy` where nothing is yet, or where a lost row is
+ * taken over: whether that one was applied is unknown, so the change must not depend on it.
+ */
 export function planMutate(existing: readonly ExistingPlacement[], desired: "running" | "stopped"): ChangePlan {
-  return withoutConflicts(existing, existing.map((item) => planned(item, desired, item.placement.appliedGeneration === undefined ? "deploy" : "mutate")));
+  const known = ({ placement, openRow }: ExistingPlacement): boolean => placement.appliedGeneration !== undefined && openRow?.status !== "lost";
+  return withoutConflicts(existing, existing.map((item) => planned(item, desired, known(item) ? "mutate" : "deploy")));
 }
 
 export function planTeardown(existing: readonly ExistingPlacement[]): ChangePlan {
