@@ -1,4 +1,4 @@
-/** A heartbeat of some 1.5 KB: four placements of one component each, resources, a job list, as an agent sends it. */
+/** A heartbeat of some 1.5 KB: three placements of one component each, resources, a job list, as an agent sends it. */
 import { DEFAULT_HEARTBEAT_INTERVAL_MS } from "@skep/core";
 
 export interface BeatAgent {
