@@ -132,7 +132,10 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
       run(context, request.dry_run, async (tx) => {
         const found = await tx.findDeployment(request.name);
         if (found !== undefined && found.name === request.name && !request.replace) throw new SkepError("deployment_exists", `${request.name} is ${found.status}; use mutate, or replace`);
-        const locked = found === undefined ? undefined : await tx.lockDeployment(found.id);
+        const held = found === undefined ? undefined : await tx.lockDeployment(found.id);
+        // What ended while we waited for its lock stays ended, and a name that is another deployment's id means no other:
+        // both are a new deployment, or its placements would run under a row that says torn_down.
+        const locked = held?.deletedAt === undefined && held?.name === request.name ? held : undefined;
         const views = locked === undefined ? [] : await tx.listPlacements({ deploymentId: locked.id });
         const named = await namedHosts(tx, request.placement.hosts);
         const outcome = place(await candidates(tx, views), { named, replicas: request.placement.replicas, constraints: request.placement.constraints });
