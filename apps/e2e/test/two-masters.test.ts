@@ -1,0 +1,158 @@
+/**
+ * Two masters on one database: both dispatch, both sweep, both are asked, either is killed. Every effect happens once,
+ * every transition is told once, and an agent finds the master that lives.
+ */
+import { below, seededRng } from "@skep/core";
+import { systemClock } from "@skep/runtime";
+import { runSql, withConnection } from "@skep/store/server";
+import { eventually, seedFromEnv } from "@skep/testkit";
+import { expect, test } from "vitest";
+import { specHash } from "@skep/runtime";
+import type { Api } from "../src/harness/api.ts";
+import { setMasters, type Agent, type Fleet, type MasterReady, type Member } from "../src/harness/fleet.ts";
+import { authorityOf, forgeMaster } from "../src/harness/forge.ts";
+import { createOperators } from "../src/harness/load.ts";
+import { accepted, allRows, ended, succeeds } from "../src/harness/operations.ts";
+import { ask } from "../src/harness/plain-https.ts";
+import { readStarts, startedTwice } from "../src/harness/starts.ts";
+import { ledgerProblems } from "../src/harness/truth.ts";
+import { noop } from "../src/harness/workloads.ts";
+import { useFleet } from "./kit/use-fleet.ts";
+
+const KILLS = 8;
+const clock = systemClock();
+const seed = seedFromEnv();
+let second: Member & { ready(): MasterReady; api: Api };
+let agents: Agent[];
+const site = useFleet("two-masters", { intervalMs: 500 }, async (fleet) => {
+  second = await fleet.addMaster();
+  agents = [await fleet.addAgent("bee-1"), await fleet.addAgent("bee-2")];
+  const urls = [fleet.master.ready().swarm_url, second.ready().swarm_url];
+  // One prefers the first master, one the second.
+  for (const [index, agent] of agents.entries()) {
+    await setMasters(agent.identityDir, index === 0 ? urls : [...urls].reverse());
+    agent.program()!.kill("SIGHUP");
+  }
+});
+
+/** What was told more than once though it can happen only once. */
+const toldTwice = (fleet: Fleet): Promise<unknown[]> =>
+  runSql(fleet.databaseUrl, "SELECT lifecycle_id, kind, count(*)::int AS times FROM events WHERE kind IN ('lifecycle.succeeded', 'lifecycle.failed', 'lifecycle.cancelled', 'lifecycle.superseded') GROUP BY 1, 2 HAVING count(*) > 1");
+const count = async (fleet: Fleet, kind: string, column: "host_id" | "lifecycle_id", id: string): Promise<number> => {
+  const [row] = (await runSql(fleet.databaseUrl, `SELECT count(*)::int AS times FROM events WHERE kind = $1 AND ${column} = $2`, [kind, id])) as { times: number }[];
+  return row!.times;
+};
+
+test("a job delivered forty times at once is started once, and told the same each time", async () => {
+  const { fleet } = site;
+  const authority = await authorityOf(fleet);
+  const spec = { driver: "noop" as const, components: [{ name: "one", command: [], env: {}, ports: [], restart: { policy: "always" as const }, depends_on: [], stop_timeout_s: 1 }] };
+  const command = { job_id: crypto.randomUUID(), placement_id: crypto.randomUUID(), deployment: "echo", epoch: 1, generation: 1, timeout_s: 60, spec, spec_hash: specHash(spec) };
+  const credential = forgeMaster(authority);
+  const answers = await Promise.all(Array.from({ length: 40 }, () => ask(`${agents[0]!.agentUrl()}/deploy`, command, { caPem: authority.certPem, credential })));
+  expect(answers.map((answer) => answer.status)).toEqual(Array(40).fill(202));
+  expect(answers.filter((answer) => answer.json.duplicate === false)).toHaveLength(1);
+  await eventually(() => readStarts(agents[0]!.stateDir).length > 0, { what: "it was started" });
+  await ask(`${agents[0]!.agentUrl()}/deploy`, command, { caPem: authority.certPem, credential });
+  expect(readStarts(agents[0]!.stateDir).filter((start) => start.job === command.job_id)).toHaveLength(1);
+  // Nobody placed it: the ledger is told of an orphan, and lets it be.
+  await eventually(async () => (await fleet.api.get("/v1/events?kind=placement.orphan")).items.length > 0, { what: "the orphan is told of" });
+  expect((await ask(`${agents[0]!.agentUrl()}/teardown`, { ...command, job_id: crypto.randomUUID(), generation: 2 }, { caPem: authority.certPem, credential })).status).toBe(202);
+});
+
+test("a deploy that waited behind the end of a teardown makes a new deployment", async () => {
+  const { fleet } = site;
+  await succeeds(fleet.api, "/v1/deployments", { name: "phoenix", spec: noop(0), placement: { hosts: ["bee-1"] }, reconcile: "report" });
+  await succeeds(fleet.api, "/v1/deployments/phoenix/teardown", {});
+  const [old] = (await fleet.api.get("/v1/deployments?include_deleted=true&limit=500")).items.filter((item: any) => item.name === "phoenix");
+  expect(old).toMatchObject({ status: "torn_down" });
+  // As it stood a moment before its last row ended: still live, with its lock in somebody's hands.
+  await runSql(fleet.databaseUrl, "UPDATE deployments SET deleted_at = NULL, status = 'tearing_down' WHERE id = $1", [old.id]);
+  const ids = await withConnection(fleet.databaseUrl, async (run) => {
+    await run("BEGIN");
+    await run("SELECT 1 FROM deployments WHERE id = $1 FOR UPDATE", [old.id]);
+    const request = accepted(second.api, "/v1/deployments", { name: "phoenix", spec: noop(0), placement: { hosts: ["bee-1"] }, replace: true, reconcile: "report" });
+    await eventually(async () => (await runSql(fleet.databaseUrl, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")).length > 0, { what: "the deploy waits for the lock" });
+    await run("UPDATE deployments SET deleted_at = now(), status = 'torn_down', version = version + 1 WHERE id = $1", [old.id]);
+    await run("COMMIT");
+    return request;
+  });
+  const [row] = await ended(fleet.api, ids);
+  expect(row).toMatchObject({ status: "succeeded" });
+  const present = await fleet.api.get("/v1/deployments/phoenix");
+  expect(present.id).not.toBe(old.id);
+  await eventually(async () => (await fleet.api.get("/v1/deployments/phoenix")).status === "active", { what: "the new one is active" });
+  expect(await fleet.api.get(`/v1/deployments/${old.id}`)).toMatchObject({ status: "torn_down", desired: "absent" });
+});
+
+test(`operators at both, ${KILLS} kills among them: each effect once, each transition told once`, async () => {
+  const { fleet } = site;
+  const rng = seededRng(seed);
+  const earlier = new Set((await allRows(fleet.api)).map((row) => row.id));
+  const operators = createOperators({ api: () => (rng.float() < 0.5 ? fleet.api : second.api), clock, rng, lanes: 3, deployments: ["ants", "bats", "cats", "dogs"], hosts: ["bee-1", "bee-2"], spec: (chance) => noop(below(chance, 80), 0) });
+  const load = operators.run();
+  const living = (): Api => (second.running() ? second.api : fleet.api);
+  for (let kill = 0; kill < KILLS; kill++) {
+    const enough = operators.promised.length + 3;
+    await eventually(() => operators.promised.length >= enough, { what: "work goes on", timeoutMs: 60_000 });
+    await clock.sleep(below(rng, 300));
+    const victim = kill % 2 === 0 ? fleet.master : second;
+    await victim.kill();
+    // The other one goes on alone: what the dead one had claimed comes free, and nobody waits for it to return.
+    if (kill < 2) {
+      const alone = operators.promised.length + 3;
+      await eventually(() => operators.promised.length >= alone, { what: "one master is enough", timeoutMs: 60_000 });
+    }
+    await victim.start();
+  }
+  operators.stop();
+  await load;
+  await eventually(async (status) => {
+    const open = (await living().get("/v1/lifecycle?open=true&limit=500")).items;
+    status(JSON.stringify(open.slice(0, 3)));
+    return open.length === 0;
+  }, { what: "every row is terminal", timeoutMs: 60_000 });
+  const rows = (await allRows(fleet.api)).filter((row) => !earlier.has(row.id));
+  const promised = operators.promised.flatMap((promise) => promise.lifecycleIds);
+  expect(rows).toHaveLength(promised.length);
+  expect(new Set(rows.map((row) => row.id))).toEqual(new Set(promised));
+  expect(rows.filter((row) => row.status !== "succeeded").map((row) => [row.deployment, row.operation, row.status, row.failure_code, row.because])).toEqual([]);
+  expect(startedTwice(agents.flatMap((agent) => readStarts(agent.stateDir)))).toEqual([]);
+  expect(await toldTwice(fleet)).toEqual([]);
+  await eventually(async (status) => {
+    const problems = await ledgerProblems(second.api);
+    status(problems.join("; "));
+    return problems.length === 0;
+  }, { what: "what hosts report is what the ledger says", timeoutMs: 20_000 });
+  console.log(`seed ${seed}: ${KILLS} kills of either master, ${rows.length} rows, ${operators.retries()} retries`);
+});
+
+test("a host that falls silent is given up once by the two of them, and its row is lost once and settled once", async () => {
+  const { fleet } = site;
+  const [agent] = agents;
+  const before = await count(fleet, "host.unreachable", "host_id", agent!.hostId);
+  const [id] = await accepted(fleet.api, "/v1/deployments", { name: "silent", spec: noop(600_000), placement: { hosts: ["bee-1"] }, reconcile: "report" });
+  await eventually(async () => (await second.api.get(`/v1/lifecycle/${id}`)).status === "running", { what: "the job runs" });
+  await agent!.kill();
+  const row = await eventually(async () => {
+    const seen = await second.api.get(`/v1/lifecycle/${id}`);
+    return seen.status === "lost" ? seen : undefined;
+  }, { what: "the row is lost, by no means failed", timeoutMs: 30_000 });
+  expect(row).toMatchObject({ failure_code: null, completed_at: null });
+  await agent!.start();
+  const [settled] = await ended(second.api, [id!], 30_000);
+  expect(settled).toMatchObject({ status: "failed", failure_code: "interrupted" });
+  expect(await count(fleet, "host.unreachable", "host_id", agent!.hostId)).toBe(before + 1);
+  expect(await count(fleet, "lifecycle.lost", "lifecycle_id", id!)).toBe(1);
+  expect(await toldTwice(fleet)).toEqual([]);
+});
+
+test("the last master but one is no loss: agents turn to the other", async () => {
+  const { fleet } = site;
+  await fleet.master.kill();
+  const since = Date.parse((await second.api.get("/v1/hosts/bee-1")).last_heartbeat_at);
+  await eventually(async () => Date.parse((await second.api.get("/v1/hosts/bee-1")).last_heartbeat_at) > since + 1_000, { what: "bee-1 speaks to the second master", timeoutMs: 30_000 });
+  await eventually(async () => (await second.api.get("/v1/hosts")).items.every((host: any) => host.status === "active"), { what: "all hosts are active", timeoutMs: 30_000 });
+  await succeeds(second.api, "/v1/deployments", { name: "alone", spec: noop(0), placement: { hosts: ["bee-1", "bee-2"] } });
+  await fleet.master.start();
+});
