@@ -34,7 +34,7 @@ export const detail = (name: string, placements: readonly PlacementJson[]): obje
 });
 
 export const event = (n: number, over: Partial<EventJson> = {}): EventJson => ({
-  cursor: `lineage.${n}.${n}`, at: ago(100 - n), kind: "lifecycle.succeeded", severity: "info", message: `event ${n}`, host_id: null, deployment_id: null, placement_id: null, lifecycle_id: null, data: null, ...over,
+  cursor: `lineage.${n}.${n}`, at: ago(100 - n), kind: "lifecycle.succeeded", severity: "info", message: `event ${n}`, host_id: null, host: null, deployment_id: null, placement_id: null, lifecycle_id: null, data: null, ...over,
 });
 
 export const list = (...items: unknown[]): object => ({ items, next_cursor: null });

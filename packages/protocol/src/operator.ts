@@ -239,7 +239,7 @@ export const resolveLifecycleRequest = z.strictObject({ outcome: z.literal("host
 // ---- events, explain, tokens
 export const eventView = z.object({
   cursor: z.string(), at: time, kind: z.string(), severity: z.enum(EVENT_SEVERITIES), message: z.string(),
-  host_id: z.string().nullable(), deployment_id: z.string().nullable(), placement_id: z.string().nullable(), lifecycle_id: z.string().nullable(),
+  host_id: z.string().nullable(), host: z.string().nullable(), deployment_id: z.string().nullable(), placement_id: z.string().nullable(), lifecycle_id: z.string().nullable(),
   data: z.record(z.string(), z.unknown()).nullable(),
 });
 export type EventJson = z.infer<typeof eventView>;

@@ -8,7 +8,7 @@ import { and, asc, desc, eq, sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import type { Db } from "./db.ts";
 import { known, rowsOf } from "./db.ts";
-import { events } from "./schema/index.ts";
+import { events, hosts } from "./schema/index.ts";
 
 const LAST_ID = "9223372036854775807";
 
@@ -29,8 +29,9 @@ export async function readEvents(db: Db, after: EventCursor | undefined, limit: 
   if (from === undefined || from.lineage !== meta.lineage || (after !== undefined && isBefore(from, meta.pruned))) return { kind: "expired" };
   // The horizon was read before the rows: what is below it was complete then and cannot change any more.
   const rows = await db
-    .select()
+    .select({ event: events, hostName: hosts.name })
     .from(events)
+    .leftJoin(hosts, eq(hosts.id, events.hostId))
     .where(and(sql`${events.xid} < ${meta.horizon}::xid8`, sql`(${events.xid}, ${events.id}) > (${from.xid}::xid8, ${from.id}::bigint)`, matches(filter)))
     .orderBy(asc(events.xid), asc(events.id))
     .limit(limit);
@@ -44,7 +45,7 @@ export async function readEvents(db: Db, after: EventCursor | undefined, limit: 
 
 export async function recentEvents(db: Db, limit: number, filter: EventFilter = {}): Promise<readonly EventRecord[]> {
   const { lineage } = await readMeta(db);
-  const rows = await db.select().from(events).where(matches(filter)).orderBy(desc(events.id)).limit(limit);
+  const rows = await db.select({ event: events, hostName: hosts.name }).from(events).leftJoin(hosts, eq(hosts.id, events.hostId)).where(matches(filter)).orderBy(desc(events.id)).limit(limit);
   return rows.reverse().map((row) => recordOf(row, lineage));
 }
 
@@ -69,13 +70,14 @@ function matches(filter: EventFilter): SQL | undefined {
   );
 }
 
-const recordOf = (row: typeof events.$inferSelect, lineage: string): EventRecord => ({
+const recordOf = ({ event: row, hostName }: { event: typeof events.$inferSelect; hostName: string | null }, lineage: string): EventRecord => ({
   cursor: formatCursor({ lineage, xid: row.xid, id: String(row.id) }),
   at: row.at,
   kind: row.kind,
   severity: row.severity,
   message: row.message,
   hostId: known(row.hostId),
+  hostName: known(hostName),
   deploymentId: known(row.deploymentId),
   placementId: known(row.placementId),
   lifecycleId: known(row.lifecycleId),

@@ -7,5 +7,5 @@ import { state } from "./tones.ts";
 const KIND_COLUMNS = 22;
 
 export const eventLine = (event: EventJson): Line => [
-  toned(formatTime(event.at), "dim"), "  ", event.severity === "info" ? event.kind : { text: event.kind, tone: state(event.severity).tone }, " ".repeat(Math.max(2, KIND_COLUMNS - event.kind.length)), event.message,
+  toned(formatTime(event.at), "dim"), "  ", event.severity === "info" ? event.kind : { text: event.kind, tone: state(event.severity).tone }, " ".repeat(Math.max(2, KIND_COLUMNS - event.kind.length)), ...(event.host === null || event.host === undefined ? [] : [toned(`${event.host}: `, "dim")]), event.message,
 ];

@@ -4,8 +4,12 @@
  */
 import {
   applyReport, deploymentStatus, isTerminal, type Actor, type DeltaVerdict, type DeploymentId, type HostId,
-  type JobReport, type LifecycleRow, type Policy, type RowChange, type Tx,
+  type JobReport, type LifecycleRow, type LifecycleStatus, type Policy, type RowChange, type Tx,
 } from "@skep/core";
+
+const WORDS: Readonly<Record<LifecycleStatus, string>> = {
+  pending: "is pending", running: "is running", lost: "is lost", succeeded: "succeeded", failed: "failed", cancelled: "was cancelled", superseded: "was superseded",
+};
 
 /** Applies one change; `undefined` = somebody else was faster, which is an answer and not an error. */
 export async function recordChange(tx: Tx, change: RowChange, needsDecision = false): Promise<LifecycleRow | undefined> {
@@ -15,7 +19,7 @@ export async function recordChange(tx: Tx, change: RowChange, needsDecision = fa
     await tx.appendEvent({
       kind: needsDecision ? "lifecycle.needs_decision" : `lifecycle.${row.status}`,
       severity: row.status === "failed" ? "error" : row.status === "lost" || needsDecision ? "warning" : "info",
-      message: `${row.operation} of ${row.deployment} is ${row.status}: ${row.because ?? ""}`,
+      message: `${row.operation} of ${row.deployment} ${WORDS[row.status]}: ${row.because ?? ""}`,
       hostId: row.hostId,
       deploymentId: row.deploymentId,
       placementId: row.placementId,

@@ -184,6 +184,8 @@ export type EventCursor = string;
 export interface EventRecord extends NewEvent {
   readonly cursor: EventCursor;
   readonly at: Instant;
+  /** The host's name, joined when read: names never change. */
+  readonly hostName: string | undefined;
 }
 
 export interface AuditEntry {

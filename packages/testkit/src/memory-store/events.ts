@@ -39,7 +39,7 @@ export function eventWrites(context: Context): EventWrites {
   return {
     appendEvent: (event) => {
       const id = nextCount(state, "events");
-      state.events.set(String(id), { xid, id, event: { ...jsonCopy(event), cursor: `${lineage}.${xid}.${id}`, at: now() } });
+      state.events.set(String(id), { xid, id, event: { ...jsonCopy(event), cursor: `${lineage}.${xid}.${id}`, at: now(), hostName: event.hostId === undefined ? undefined : state.hosts.get(event.hostId)?.name } });
       context.signal("events");
     },
     appendAudit: (entry) => state.audit.set(String(nextCount(state, "audit")), { ...jsonCopy(entry), at: now() }),

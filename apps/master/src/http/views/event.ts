@@ -11,6 +11,7 @@ export const eventJson = (event: EventRecord): EventJson => ({
   severity: event.severity,
   message: event.message,
   host_id: event.hostId ?? null,
+  host: event.hostName ?? null,
   deployment_id: event.deploymentId ?? null,
   placement_id: event.placementId ?? null,
   lifecycle_id: event.lifecycleId ?? null,
