@@ -43,6 +43,15 @@ test.each(POLICY_RULES)("without %s an invariant breaks", { timeout: 300_000 }, 
   console.log(`without ${rule}: ${violation?.invariant} in seed ${seed}: ${violation?.words}\n  ${replay(seed ?? 0, rule)}`);
 });
 
+/** I7 and I14 guard what no single rule of the policy does; they too must be able to fail. */
+test.each([["no_warm_up", "I14"], ["frozen_eyes", "I7"]] as const)("the checker sees through %s: %s", { timeout: 300_000 }, async (sabotage, invariant) => {
+  for (const seed of GATE) {
+    const { violations } = await runSeed(seed, { policy: PRODUCTION_POLICY, sabotage });
+    if (violations.some((violation) => violation.invariant === invariant)) return;
+  }
+  expect.unreachable(`no seed showed ${invariant}`);
+});
+
 test("the command line is understood whole or not at all", () => {
   expect(parseArgs(["--seeds", "3..5", "--without", "journal", "--trace"])).toEqual({ seeds: [3, 4, 5], rule: "journal", trace: true });
   expect(parseArgs(["--seed", "9"])).toEqual({ seeds: [9], rule: undefined, trace: false });

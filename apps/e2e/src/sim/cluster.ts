@@ -1,6 +1,6 @@
 /** Masters and hosts put together from production code: `createControl` over one ledger, `createExecutor` per host. */
 import { createExecutor, type Executor } from "@skep/agent";
-import { SkepError, instant, timingsFor, uuidv7, type HostId, type Logger, type Policy } from "@skep/core";
+import { SkepError, instant, timingsFor, uuidv7, type HostId, type Logger, type Policy, type Timings } from "@skep/core";
 import { createControl } from "@skep/master";
 import { loop, specHash, type Loop } from "@skep/runtime";
 import { createMemoryDatabase, type MemoryDatabase, type StorePoint } from "@skep/testkit";
@@ -8,7 +8,7 @@ import { createAgentClient, type Reachable } from "./agent-client.ts";
 import { createJournalDisk, type JournalDisk } from "./journal-disk.ts";
 import { createNetwork, type Network } from "./network.ts";
 import { EPOCH_MS, createProcess, type SimProcess } from "./process.ts";
-import { runReporter } from "./reporter.ts";
+import { startReporter } from "./reporter.ts";
 import type { Truth } from "./truth.ts";
 import { createWorkloads, type Workloads } from "./workloads.ts";
 import type { World } from "./world.ts";
@@ -53,6 +53,7 @@ export interface Cluster {
 export interface ClusterOptions {
   readonly world: World;
   readonly policy: Policy;
+  readonly timings: Timings;
   readonly truth: Truth;
   readonly hosts: number;
   readonly masters: number;
@@ -62,7 +63,7 @@ export interface ClusterOptions {
 
 const ignore = (): void => {};
 
-export function createCluster({ world, policy, truth, hosts: hostCount, masters: masterCount, deathShare }: ClusterOptions): Cluster {
+export function createCluster({ world, policy, timings, truth, hosts: hostCount, masters: masterCount, deathShare }: ClusterOptions): Cluster {
   const network = createNetwork(world);
   const chance = world.rng("chance");
   let rough = true;
@@ -99,7 +100,7 @@ export function createCluster({ world, policy, truth, hosts: hostCount, masters:
       mine.onKill(() => session.kill());
       const rng = world.rng(`${name} ${lives}`);
       const control = await createControl({
-        store: session, clock: mine.clock, rng, logger, policy, timings: TIMINGS, hash: specHash,
+        store: session, clock: mine.clock, rng, logger, policy, timings, hash: specHash,
         agents: createAgentClient({ name, process: mine }, network, hostOf), failpoint: mine.failpoint,
       });
       running = { process: mine, control };
@@ -107,8 +108,8 @@ export function createCluster({ world, policy, truth, hosts: hostCount, masters:
       const every = (what: string, everyMs: number, once: () => Promise<unknown>): Loop =>
         loop({ name: what, everyMs, jitterShare: 0.1, clock: mine.clock, rng, logger, once, signal: never });
       const dispatch = every("dispatch", DISPATCH_EVERY_MS, () => control.dispatchOnce());
-      every("sweep", TIMINGS.sweepIntervalMs, () => control.sweepOnce());
-      every("liveness", TIMINGS.sweepIntervalMs, () => control.livenessOnce());
+      every("sweep", timings.sweepIntervalMs, () => control.sweepOnce());
+      every("liveness", timings.sweepIntervalMs, () => control.livenessOnce());
       every("reconcile", RECONCILE_EVERY_MS, async () => (reconcile ? control.reconcileOnce() : undefined));
       control.onWorkDue(() => dispatch.wake());
     };
@@ -162,7 +163,7 @@ export function createCluster({ world, policy, truth, hosts: hostCount, masters:
       };
       executor.load().then(() => {
         truth.hostUp(id);
-        return runReporter({ process: mine, executor, link, rng, hostId: id, hostBootId: `${name}-${boots}`, intervalMs: INTERVAL_MS, trace: world.trace });
+        startReporter({ process: mine, executor, link, rng, logger, hostId: id, hostBootId: `${name}-${boots}`, trace: world.trace });
       }).catch((error: unknown) => mine.kill(`could not go on: ${String(error)}`));
     };
     return {

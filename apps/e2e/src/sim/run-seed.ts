@@ -1,7 +1,7 @@
 /** One seed: a fleet, a while of chaos, a calm, a verdict. */
 import { below, type HostId, type Policy } from "@skep/core";
 import { createChecker } from "./checker.ts";
-import { INTERVAL_MS, createCluster, type Cluster } from "./cluster.ts";
+import { INTERVAL_MS, TIMINGS, createCluster, type Cluster } from "./cluster.ts";
 import { playFaults } from "./faults.ts";
 import { createOperators } from "./operators.ts";
 import { createTruth, type Violation } from "./truth.ts";
@@ -23,18 +23,23 @@ export interface SeedResult {
 export interface RunOptions {
   readonly policy: Policy;
   readonly keepTrace?: boolean;
+  /** Breaks production's code or the world in a way that no rule of the policy is for: the checks' own red cases. */
+  readonly sabotage?: Sabotage | undefined;
 }
+
+/** `no_warm_up`: masters judge silence the moment they start · `frozen_eyes`: agents report what they once saw. */
+export type Sabotage = "no_warm_up" | "frozen_eyes";
 
 /** How long the calm lasts before the verdict, in intervals: time for reconcile to stop and everything to be heard. */
 const CALM_INTERVALS = 8;
 const QUIET_INTERVALS = 6;
 
-export async function runSeed(seed: number, { policy, keepTrace = false }: RunOptions): Promise<SeedResult> {
+export async function runSeed(seed: number, { policy, keepTrace = false, sabotage }: RunOptions): Promise<SeedResult> {
   const world = createWorld(seed, { keepTrace });
   const shape = world.rng("shape");
   const truth = createTruth(world);
   const cluster = createCluster({
-    world, policy, truth, hosts: 2 + below(shape, 3), masters: 1 + below(shape, 2), deathShare: shape.float() < 0.3 ? 0 : 0.0015 * shape.float(),
+    world, policy, truth, timings: sabotage === "no_warm_up" ? { ...TIMINGS, warmUpMs: 0 } : TIMINGS, hosts: 2 + below(shape, 3), masters: 1 + below(shape, 2), deathShare: shape.float() < 0.3 ? 0 : 0.0015 * shape.float(),
   });
   await seedLedger(cluster);
   const operators = createOperators(world, cluster, 1 + below(shape, 3));
@@ -50,6 +55,7 @@ export async function runSeed(seed: number, { policy, keepTrace = false }: RunOp
   const chaosMs = INTERVAL_MS * (40 + below(shape, 60));
   operators.start(chaosMs);
   playFaults(world, cluster, truth, chaosMs);
+  if (sabotage === "frozen_eyes") world.after(chaosMs / 2, () => cluster.hosts.forEach((host) => host.workloads.freezeEyes()));
   await world.play(chaosMs);
 
   cluster.calm();

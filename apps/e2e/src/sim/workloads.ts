@@ -29,6 +29,8 @@ export interface Workloads {
   /** One that is alive dies by itself. */
   failOne(rng: Rng): void;
   reboot(): void;
+  /** Whoever looks from now on sees what was there at this moment: the checker's own red case. */
+  freezeEyes(): void;
   /** From now on verbs fail only where the spec says so. */
   calm(): void;
 }
@@ -42,6 +44,7 @@ export function createWorkloads(world: World, host: string, onStart: (start: Sta
   const ran = new Set<string>();
   const watchers = new Set<() => void>();
   let rough = true;
+  let frozen: readonly ObservedComponent[] | undefined;
 
   const keyOf = (labels: WorkloadLabels): string => `${labels.placementId}/${labels.component}`;
   const setState = (entry: Entry, state: ComponentState, error?: string): void => {
@@ -58,6 +61,9 @@ export function createWorkloads(world: World, host: string, onStart: (start: Sta
   const told = (spec: ComponentSpec, at: "prepare" | "start" | "stop"): void => {
     if (spec.noop?.fail?.at === at) throw new DriverError("noop_failed", spec.noop.fail.message);
   };
+
+  const seen = (): ObservedComponent[] =>
+    [...entries.values()].map(({ labels, state, sinceMs, error }) => ({ labels, state, since: instant(EPOCH_MS + sinceMs), restarts: 0, ports: {}, error }));
 
   function bringUp(labels: WorkloadLabels, spec: ComponentSpec): void {
     const entry: Entry = { labels, spec, state: "starting", sinceMs: world.nowMs(), error: undefined };
@@ -125,7 +131,7 @@ export function createWorkloads(world: World, host: string, onStart: (start: Sta
       observe: () =>
         verb("observe", () => {
           flaky("observe");
-          return [...entries.values()].map(({ labels, state, sinceMs, error }): ObservedComponent => ({ labels, state, since: instant(EPOCH_MS + sinceMs), restarts: 0, ports: {}, error }));
+          return frozen ?? seen();
         }),
       logs: () => Promise.resolve({ data: new Uint8Array(), nextOffset: 0 }),
       onChange: (listener) => {
@@ -147,6 +153,9 @@ export function createWorkloads(world: World, host: string, onStart: (start: Sta
     },
     reboot: () => {
       for (const entry of entries.values()) if (ALIVE.includes(entry.state)) setState(entry, "failed", "the host was rebooted");
+    },
+    freezeEyes: () => {
+      frozen = seen();
     },
     calm: () => {
       rough = false;
