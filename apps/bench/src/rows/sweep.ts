@@ -63,11 +63,14 @@ async function insertOpenRows(client: pg.Client, count: number): Promise<void> {
 /** Brings the table to `total` rows with rows that have ended. */
 async function insertHistory(client: pg.Client, total: number): Promise<void> {
   await client.query("SET session_replication_role = replica");
+  const { rows } = await client.query<{ have: number; placements: number }>("SELECT (SELECT count(*) FROM lifecycle)::int AS have, (SELECT count(*) FROM placements)::int AS placements");
+  const { have, placements } = rows[0]!;
+  // The modulus is a parameter and not a column: only so can the two be joined by hash.
   await client.query(
-    `WITH have AS (SELECT count(*) AS n FROM lifecycle), p AS (SELECT id, deployment_id, host_id, row_number() OVER () - 1 AS nr, count(*) OVER () AS of FROM placements)
+    `WITH p AS (SELECT id, deployment_id, host_id, row_number() OVER () - 1 AS nr FROM placements)
      INSERT INTO lifecycle (id, placement_id, deployment_id, deployment, host_id, operation, status, phase, generation, epoch, timeout_s, dispatch_deadline, sent_at, running_at, completed_at)
      SELECT gen_random_uuid(), p.id, p.deployment_id, 'history', p.host_id, 'deploy', 'succeeded', 'working', 1, 1, 600, now(), now(), now(), now()
-     FROM have, generate_series(1, greatest(0, $1::bigint - have.n)) AS i JOIN p ON p.nr = i % p.of`, [total]);
+     FROM generate_series(1, $1::int) AS i JOIN p ON p.nr = i % $2::int`, [Math.max(0, total - have), placements]);
   await client.query("SET session_replication_role = origin");
   await client.query("VACUUM ANALYZE lifecycle");
 }
