@@ -46,6 +46,8 @@ export interface Passes {
 export interface Control extends DeploymentControl, LifecycleControl, AgentControl, Passes {
   /** When this master began to listen (database time): silence before it says nothing. */
   readonly listeningSince: () => number;
+  /** This master could not hear hosts for a reason of its own: what was not heard meanwhile proves nothing. */
+  wentDeaf(): void;
   /** Wakes the dispatcher; carries no facts. Set by the loop runner. */
   onWorkDue(listener: () => void): void;
   /** Resolves when every beat taken in is committed or refused. */

@@ -41,6 +41,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     sweepOnce: sweep.sweepOnce,
     livenessOnce: liveness.livenessOnce,
     listeningSince: liveness.listeningSince,
+    wentDeaf: liveness.wentDeaf,
     onWorkDue: (listener) => {
       wakeDispatch = listener;
     },

@@ -36,6 +36,12 @@ export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
 
   const dispatch = start("dispatch", Math.min(DISPATCH_EVERY_MS, timings.heartbeatIntervalMs / 4), () => control.dispatchOnce());
   const sweep = start("sweep", timings.sweepIntervalMs, async () => {
+    // With pins too old to trust every beat is refused: our deafness, not the hosts' silence. Read now and not with the
+    // next poll, because the database may be back already, and after a short interval or two its hosts would be given up.
+    if (!deps.pins.isFresh()) {
+      await deps.pins.poll();
+      control.wentDeaf();
+    }
     // Who is silent is settled first: what the sweep may conclude of a row depends on its host.
     await control.livenessOnce();
     await control.sweepOnce();
