@@ -67,6 +67,20 @@ describe("beats", () => {
     expect((await agent.executor.admit(deploy(at, 5, specOf("web"), { session_epoch: 9 }))).duplicate).toBe(false);
   });
 
+  test("floors that cannot be written open no session, yet the master hears that the host lives; with room again it registers", async () => {
+    const master = await startMaster();
+    const at = target();
+    master.floors = [{ placement_id: at.placement_id, epoch: 1, generation: 5 }];
+    const fault: { code: string | undefined } = { code: "ENOSPC" };
+    const { agent } = await startAgent(master, { journalFault: () => fault.code });
+    await eventually(() => master.beats().length >= 2, { what: "two beats of a host whose disk is full" });
+    for (const beat of master.beats()) expect(heartbeatRequest.parse(beat).session_epoch).toBeUndefined();
+    expect(agent.ready()).toBe(false);
+    fault.code = undefined;
+    await agent.whenReady;
+    await expect(agent.executor.admit(deploy(at, 4, specOf("web"), { session_epoch: master.sessionEpoch }))).rejects.toMatchObject({ code: "stale_generation" });
+  });
+
   test("offered jobs run; offered cancels seal; one unreadable item costs nothing else; final refusals are told", async () => {
     const master = await startMaster();
     const { agent, driver } = await startAgent(master);

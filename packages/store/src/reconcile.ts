@@ -12,7 +12,8 @@ import { deployments, hostLiveness, hosts, lifecycle, observed, placements } fro
 export async function reconcileCases(db: Db, limit: number, after: string | undefined): Promise<{ now: Instant; cases: readonly ReconcileCase[] }> {
   const now = await readNow(db);
   const openRow = db.select({ one: sql`1` }).from(lifecycle).where(and(eq(lifecycle.placementId, placements.id), isOpen()));
-  const lastRow = db.select().from(lifecycle).where(eq(lifecycle.placementId, placements.id)).orderBy(sql`${lifecycle.id} DESC`).limit(1).as("last_row");
+  // By the database's clock: ids carry the clock of the master that made them, and masters disagree.
+  const lastRow = db.select().from(lifecycle).where(eq(lifecycle.placementId, placements.id)).orderBy(sql`${lifecycle.createdAt} DESC, ${lifecycle.id} DESC`).limit(1).as("last_row");
   const rows = await db
     .select({ placement: placements, deployment: deployments, hostStatus: hosts.status, observed, hostObservedAt: hostLiveness.observedAt, lastId: lastRow.id })
     .from(placements)

@@ -177,7 +177,13 @@ export function createReporter(deps: ReporterDeps): Reporter {
     }
     accepted();
     // Floors first: a command of this session must find them.
-    await executor.applyFloors(reply.data.floors.map((floor) => ({ placementId: floor.placement_id, epoch: floor.epoch, generation: floor.generation })));
+    try {
+      await executor.applyFloors(reply.data.floors.map((floor) => ({ placementId: floor.placement_id, epoch: floor.epoch, generation: floor.generation })));
+    } catch (err) {
+      logger.error({ err }, "the session's floors could not be written: no session is used until they are, but the master hears that this host lives");
+      await post(link, "/swarm/heartbeat", { host_uuid: link.hostId, agent_version: deps.agentVersion, status: { deployed: false, observed_error: "the agent cannot write its journal" } });
+      return false;
+    }
     executor.setSession(reply.data.session_epoch);
     session = reply.data.session_epoch;
     sessionHost = link.hostId;

@@ -29,13 +29,22 @@ export async function startMaster(options: ConstructorParameters<typeof FakeMast
   return master;
 }
 
-export async function startAgent(master: FakeMaster, options: { dir?: string; leaf?: Leaf; urls?: string[]; enrolled?: boolean; driver?: ScriptedDriver } = {}): Promise<AgentRig> {
+export async function startAgent(master: FakeMaster, options: { dir?: string; leaf?: Leaf; urls?: string[]; enrolled?: boolean; driver?: ScriptedDriver; journalFault?: () => string | undefined } = {}): Promise<AgentRig> {
   const { dir = tempDir("agent"), driver = new ScriptedDriver() } = options;
   const agentDir = join(dir, "identity");
   if (options.enrolled !== false) await saveIdentity(agentDir, identityOf(master.authority, options.leaf ?? hostLeaf(master.authority), options.urls ?? [master.url]));
   const log: AgentRig["log"] = [];
   const logger = createLogger({ level: "warn", name: "agent", destination: { write: (line: string) => void log.push(JSON.parse(line) as { level: string; msg: string }) } });
-  const journal = createFileJournal({ path: join(dir, "journal"), logger });
+  const file = createFileJournal({ path: join(dir, "journal"), logger });
+  // The real journal plus a fault: what the disk would say.
+  const journal: typeof file = {
+    ...file,
+    append: async (records, how) => {
+      const code = options.journalFault?.();
+      if (code !== undefined) throw Object.assign(new Error(code), { code });
+      await file.append(records, how);
+    },
+  };
   const agent = createAgent({
     agentDir, journal, drivers: [driver], clock: systemClock(), rng: systemRng(), logger, policy: PRODUCTION_POLICY, hostBootId: "host-boot",
     listen: { host: "127.0.0.1", port: 0 }, localPort: 0, agentUrl: undefined, resources: async () => ({}),

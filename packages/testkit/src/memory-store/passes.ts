@@ -75,7 +75,7 @@ function reconcileCases(context: Context, after: string | undefined): ReconcileC
   for (const placement of [...state.placements.values()].sort(byId)) {
     if (placement.removedAt !== undefined || (after !== undefined && placement.id <= after)) continue;
     if (placement.reconcileNotBefore !== undefined && placement.reconcileNotBefore > now()) continue;
-    const rows = [...state.lifecycle.values()].filter((row) => row.placementId === placement.id).sort(byId);
+    const rows = [...state.lifecycle.values()].filter((row) => row.placementId === placement.id).sort((a, b) => a.createdAt - b.createdAt || byId(a, b));
     if (rows.some((row) => !isTerminal(row.status))) continue;
     const observed = observedOf(context, placement);
     const deployment = state.deployments.get(placement.deploymentId)!;
