@@ -16,6 +16,8 @@ const LIST = "/v1/hosts?status=active&limit=50";
 const FLEET = "/v1/fleet/health";
 /** Authentication's one primary-key SELECT through the whole stack, and no other query: the API's own `SELECT 1`. */
 const BARE = "/v1/version";
+/** Of each request at each size, uncounted: caches, connections and the compiler would be measured instead. */
+const WARM_UP = 30;
 /** Below the requests per minute of one token. */
 const PER_TOKEN = 300;
 
@@ -24,7 +26,7 @@ export async function measureQueries(bench: Bench): Promise<Row[]> {
   const authority = bench.authority();
   await using database = await bench.database();
   await insertFleet(database.url, { count: 10, placementsEach: 1, issued: issueHosts(authority, 10) });
-  const tokens = await insertTokens(database.url, Math.ceil((hosts.length * (requests + 10) * 3) / PER_TOKEN));
+  const tokens = await insertTokens(database.url, Math.ceil((hosts.length * (requests + WARM_UP) * 3) / PER_TOKEN));
   const master = await bench.master(authority, database.url);
   const pool = new Pool(master.apiUrl, { connections: 1 });
   let asked = 0;
@@ -42,9 +44,8 @@ export async function measureQueries(bench: Bench): Promise<Row[]> {
       bench.say(`queries: ${total} hosts`);
       await growHosts(database.url, total);
       const sample = { total, list: [] as number[], fleet: [] as number[], bare: [] as number[] };
-      for (let round = -10; round < requests; round++) {
+      for (let round = -WARM_UP; round < requests; round++) {
         const [bare, list, fleet] = [await ask(BARE), await ask(LIST), await ask(FLEET)];
-        // The first ones warm caches and the compiler.
         if (round < 0) continue;
         sample.bare.push(bare);
         sample.list.push(list);
