@@ -3,7 +3,7 @@
  * in PostgreSQL. Deltas are applied even from a beat whose snapshot is old; a snapshot never goes back in time.
  */
 import {
-  SkepError, toIso, type BeatResult, type DeltaResult, type HostId, type JobId, type LifecycleRow, type Tx,
+  SkepError, toIso, type BeatResult, type DeltaResult, type Delivery, type HostId, type Instant, type JobId, type LifecycleRow, type Tx,
 } from "@skep/core";
 import type { HeartbeatReply, HeartbeatRequest, RegisterReply, RegisterRequest } from "@skep/protocol";
 import type { ControlDeps } from "../ports.ts";
@@ -23,6 +23,8 @@ const MAX_REGISTRATIONS = 50;
 const MAX_REMEMBERED = 20_000;
 
 interface Flushed {
+  /** The database's time of the batch, when it has anything to answer. */
+  readonly at: Instant | undefined;
   readonly result: BeatResult;
   readonly acks: readonly Ack[];
   readonly pending: readonly LifecycleRow[];
@@ -103,16 +105,29 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
     await noteTransitions(tx, batch, results);
     await refreshTouched(tx, batch, results, before, new Set(reporting));
     const after = incoming.length === 0 ? open : await tx.openRowsOf(hostIds);
+    const answering = batch.some((parts) => parts.deltas.length > 0 || parts.rejected.length > 0) || after.length > 0;
+    const at = answering ? await tx.now() : undefined;
     const flushed = batch.map((parts, index): Flushed => {
       const result = results[index]!;
       const rows = result.was === undefined || result.sessionStale || parts.minimal ? [] : after.filter((row) => row.hostId === parts.hostId);
-      return { result, acks: acks.get(parts)!, pending: rows.filter(offerable), cancels: rows.filter((row) => row.cancelReason !== undefined && row.sentAt !== undefined) };
+      return { at, result, acks: acks.get(parts)!, pending: rows.filter(offerable), cancels: rows.filter((row) => row.cancelReason !== undefined && row.sentAt !== undefined) };
     });
     // Before a job is named in a reply, the ledger says that it was sent (rulings 6).
     const offered = flushed.flatMap((item) => item.pending.slice(0, MAX_OFFERED).map((row) => row.id));
     if (offered.length > 0) await tx.markSent(offered);
     deps.failpoint("before_beat_commit");
     return flushed;
+  };
+
+  /** The beat is committed: an offer that cannot be made now comes with the next beat, and costs this one nothing. */
+  const offer = async (pending: readonly LifecycleRow[]): Promise<readonly Delivery[]> => {
+    try {
+      return await deps.store.deliveriesFor(pending.slice(0, MAX_OFFERED).map((row) => row.id as JobId));
+    } catch (error) {
+      if (!(error instanceof SkepError && error.retryable)) throw error;
+      deps.logger.warn({ code: error.code }, "pending jobs could not be read for a heartbeat's reply");
+      return [];
+    }
   };
 
   const offerable = (row: LifecycleRow): boolean => deps.policy.dispatcherLoop && row.status === "pending" && row.cancelReason === undefined;
@@ -188,10 +203,10 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
     async beat(hostId, request) {
       const parts = readBeat(hostId, request, hashSnapshot);
       const urgent = parts.deltas.length + parts.seedDeltas.length > 0;
-      const { result, acks, pending, cancels } = await batches.add(parts, urgent);
+      const { at, result, acks, pending, cancels } = await batches.add(parts, urgent);
       if (result.was === undefined) throw new SkepError("host_decommissioned");
       if (result.sessionStale) throw new SkepError("session_stale");
-      const offered = pending.length === 0 ? [] : await deps.store.deliveriesFor(pending.slice(0, MAX_OFFERED).map((row) => row.id as JobId));
+      const offered = pending.length === 0 ? [] : await offer(pending);
       const jobs = offered.flatMap((delivery) => pendingJobOf(delivery) ?? []);
       const interval = request.interval_ms !== undefined && request.interval_ms !== deps.timings.heartbeatIntervalMs ? deps.timings.heartbeatIntervalMs : undefined;
       const rotate = !parts.minimal && options.rotateWanted(hostId);
@@ -200,7 +215,7 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
       if (parts.minimal && parts.deltas.length === 0 && acks.length === 0) return undefined;
       if (nothing) return undefined;
       return {
-        server_time: toIso(await deps.store.now()),
+        server_time: toIso(at ?? (await deps.store.now())),
         acked: acks.map((ack) => ({ ...ack })),
         rejected: parts.rejected,
         pending_jobs: jobs,

@@ -2,7 +2,7 @@
  * Delivery: claims committed rows, pushes them, and records what the agent answered. Any number of masters may run
  * it; the claim saves work, the job id makes repetition harmless. Rows are marked sent before they are pushed.
  */
-import { SkepError, decideDispatch, type Delivery, type DispatchAnswer, type LifecycleRow, type RowChange } from "@skep/core";
+import { SkepError, decideDispatch, type Delivery, type DispatchAnswer, type RowChange } from "@skep/core";
 import type { ControlDeps } from "../ports.ts";
 import { applyChanges } from "./outcome.ts";
 import { pendingJobOf } from "./delivery.ts";
@@ -14,28 +14,34 @@ const CLAIM_LIMIT = 256;
 const CLAIM_MS = 20_000;
 
 export function createDispatch(deps: ControlDeps): { dispatchOnce(): Promise<{ sent: number; accepted: number; putOff: number; ended: number }> } {
-  const records = createGroupCommit<{ row: LifecycleRow; change: RowChange }, void>({
+  // What an answer means is decided where it is written, with one look at the database's clock for all of them: a look
+  // per delivery is more than the pool takes in when a deploy goes to a few dozen hosts, and the answers were lost.
+  const records = createGroupCommit<{ delivery: Delivery; answer: DispatchAnswer }, RowChange>({
     clock: deps.clock, maxItems: 200, windowMs: 0, lanes: 2,
     flush: async (items) => {
       deps.failpoint("before_record");
-      await deps.store.transaction((tx) => applyChanges(tx, items.map((item) => ({ ...item, needsDecision: false }))), { pool: "background" });
-      return items.map(() => undefined);
+      return deps.store.transaction(async (tx) => {
+        const now = await tx.now();
+        const changes = items.map(({ delivery: { row, placement }, answer }) => ({
+          row, needsDecision: false,
+          change: decideDispatch(row, answer, { generation: placement.generation, epoch: placement.epoch }, now, deps.rng, deps.policy),
+        }));
+        await applyChanges(tx, changes);
+        return changes.map(({ change }) => change);
+      }, { pool: "background" });
     },
   });
 
-  const deliverOne = async (delivery: Delivery): Promise<RowChange> => {
-    const { row, host, placement } = delivery;
-    const newest = { generation: placement.generation, epoch: placement.epoch };
+  const deliverOne = async (delivery: Delivery): Promise<DispatchAnswer> => {
+    const { row, host } = delivery;
     const job = pendingJobOf(delivery);
-    let answer: DispatchAnswer;
     if (job === undefined) {
-      answer = { kind: "refused", status: 404, code: "generation_not_found", detail: `the ledger holds no spec for generation ${row.generation}` };
-    } else {
-      deps.failpoint("before_push");
-      answer = await deps.agents.deliver(host, job);
-      deps.failpoint("after_push");
+      return { kind: "refused", status: 404, code: "generation_not_found", detail: `the ledger holds no spec for generation ${row.generation}` };
     }
-    return decideDispatch(row, answer, newest, await deps.store.now(), deps.rng, deps.policy);
+    deps.failpoint("before_push");
+    const answer = await deps.agents.deliver(host, job);
+    deps.failpoint("after_push");
+    return answer;
   };
 
   return {
@@ -45,13 +51,13 @@ export function createDispatch(deps: ControlDeps): { dispatchOnce(): Promise<{ s
         const deliveries = await deps.store.claimDispatchable(CLAIM_LIMIT, CLAIM_MS);
         if (deliveries.length > 0) deps.failpoint("after_claim");
         await Promise.all(deliveries.map(async (delivery) => {
-          const change = await deliverOne(delivery);
+          const answer = await deliverOne(delivery);
           counts.sent += 1;
-          if (change.status === "running") counts.accepted += 1;
-          else if (change.status === undefined) counts.putOff += 1;
-          else counts.ended += 1;
           try {
-            await records.add({ row: delivery.row, change }, true);
+            const change = await records.add({ delivery, answer }, true);
+            if (change.status === "running") counts.accepted += 1;
+            else if (change.status === undefined) counts.putOff += 1;
+            else counts.ended += 1;
           } catch (error) {
             // The claim expires and the row is delivered again; the agent answers with what it already knows.
             if (!(error instanceof SkepError)) throw error;
