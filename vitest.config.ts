@@ -11,6 +11,7 @@ const shared = {
 
 export default defineConfig({
   test: {
+    reporters: ["default", "./tools/closing-line.ts"],
     projects: [
       { ...shared, test: { name: "tools", include: ["tools/**/*.test.ts"] } },
       {
