@@ -10,7 +10,7 @@ import { createLedger } from "../journal/ledger.ts";
 import { checkCommand, dryRunOf } from "./check-command.ts";
 import { deltaOf, viewOf } from "./delta.ts";
 import { createEyes } from "./eyes.ts";
-import { createKeyedLock } from "./keyed-lock.ts";
+import { createKeyedLock } from "../keyed-lock.ts";
 import { createScheduler } from "./scheduler.ts";
 import { settleUnfinished } from "./settle-unfinished.ts";
 import type { CancelAsk, Executor, ExecutorDeps } from "./types.ts";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { DriverError, SkepError } from "@skep/core";
 import type { Clock, ComponentSpec, Driver, ObservedComponent, Rng, WorkloadLabels } from "@skep/core";
 import { asDriverError } from "../driver-errors.ts";
-import { createKeyedLock } from "../keyed-lock.ts";
+import { createKeyedLock } from "../../keyed-lock.ts";
 import { assertSafeNames, keyOf, sameLabels, whose } from "../labels.ts";
 import { STARTS_LOG } from "../starts-log.ts";
 import type { StartLine } from "../starts-log.ts";
@@ -64,7 +64,7 @@ export function createNoopDriver({ stateDir, clock }: NoopDriverOptions): Driver
       assertSafeNames(labels.placementId, labels.component);
       failIfAsked(spec, "prepare");
     },
-    start: (labels, spec, signal) => lock.run(keyOf(labels), async () => {
+    start: (labels, spec, signal) => lock.run([keyOf(labels)], async () => {
       assertSafeNames(labels.placementId, labels.component);
       const present = memory.get(keyOf(labels));
       if (present?.state === "running") {
@@ -83,13 +83,13 @@ export function createNoopDriver({ stateDir, clock }: NoopDriverOptions): Driver
       if (present === undefined) throw new DriverError("start_failed", `${labels.component} was not started`);
       if (present.state !== "running") throw new DriverError("stopped", `${labels.component} was stopped`);
     },
-    stop: (labels) => lock.run(keyOf(labels), async () => {
+    stop: (labels) => lock.run([keyOf(labels)], async () => {
       const present = memory.get(keyOf(labels));
       if (present?.state !== "running") return;
       failIfAsked(present.spec, "stop");
       remember(keyOf(labels), { ...present, state: "stopped", since: clock.now() });
     }),
-    remove: (labels) => lock.run(keyOf(labels), async () => {
+    remove: (labels) => lock.run([keyOf(labels)], async () => {
       const present = memory.get(keyOf(labels));
       if (present?.state === "running") throw new DriverError("already_running", `${whose(present.labels)} is running; stop it before removing it`);
       if (present !== undefined) remember(keyOf(labels), undefined);

@@ -2,7 +2,7 @@
 import type { Clock, Logger, Rng } from "@skep/core";
 import { hasEnded } from "../../runner/run-state.ts";
 import type { LogLimits, RunState, RunTimings } from "../../runner/run-state.ts";
-import type { KeyedLock } from "../keyed-lock.ts";
+import type { KeyedLock } from "../../keyed-lock.ts";
 import type { ComponentDir, ComponentDirs } from "./component-dirs.ts";
 import type { InheritedEnv } from "./environment.ts";
 import type { Links } from "./links.ts";

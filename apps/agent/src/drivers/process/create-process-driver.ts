@@ -10,7 +10,7 @@ import type { Clock, ComponentSpec, Driver, Logger, ObservedComponent, Rng, Work
 import { scanLabelled } from "../../runner/proc.ts";
 import { LOG_DIR } from "../../runner/run-state.ts";
 import type { LogLimits, ProcessId, RunTimings } from "../../runner/run-state.ts";
-import { createKeyedLock } from "../keyed-lock.ts";
+import { createKeyedLock } from "../../keyed-lock.ts";
 import { keyOf } from "../labels.ts";
 import { checkProbe, checkProgram, ensureWorkingDir } from "./check-program.ts";
 import { createComponentDirs, workDir } from "./component-dirs.ts";
@@ -105,10 +105,10 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
   return {
     name: "process",
     prepare,
-    start: (labels, spec, signal) => context.lock.run(keyOf(labels), () => startComponent(context, labels, spec, signal)),
+    start: (labels, spec, signal) => context.lock.run([keyOf(labels)], () => startComponent(context, labels, spec, signal)),
     wait: (labels, _spec, signal) => waitForComponent(context, labels, signal),
-    stop: (labels, stopTimeoutMs) => context.lock.run(keyOf(labels), () => stopComponent(context, labels, stopTimeoutMs)),
-    remove: (labels) => context.lock.run(keyOf(labels), () => removeComponent(context, labels)),
+    stop: (labels, stopTimeoutMs) => context.lock.run([keyOf(labels)], () => stopComponent(context, labels, stopTimeoutMs)),
+    remove: (labels) => context.lock.run([keyOf(labels)], () => removeComponent(context, labels)),
     observe,
     logs: async (placementId, component, offset, limit) => readLog(join(dirs.of(placementId, component).path, LOG_DIR), component, offset, limit),
     onChange: (listener) => void links.onChange(() => listener()),
