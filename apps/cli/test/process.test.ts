@@ -53,7 +53,15 @@ test("the second SIGINT ends at once, even a command that waits for an answer", 
 test("a reader that has seen enough ends a stream, quietly", async () => {
   api.on("listEvents", (_, response) => {
     response.writeHead(200, { "content-type": "text/event-stream" });
-    for (let n = 1; n <= 5_000; n++) response.write(`id: a.${n}.${n}\nevent: x\ndata: ${JSON.stringify(event(n, { cursor: `a.${n}.${n}` }))}\n\n`);
+    // Without an end: a finite stream may be all in the pipe before its reader is gone, and then nothing notices.
+    let n = 0;
+    const more = (): void => {
+      while (!response.destroyed) {
+        n += 1;
+        if (!response.write(`id: a.${n}.${n}\nevent: x\ndata: ${JSON.stringify(event(n, { cursor: `a.${n}.${n}` }))}\n\n`)) return void response.once("drain", more);
+      }
+    };
+    more();
     return "hold";
   });
   const follow = start("events", "-f", "--since-cursor", "a.0.0");
