@@ -3,7 +3,7 @@
  * PostgreSQL; they are killed by pid. Ports are the kernel's choice at the first start and kept over restarts, the
  * way a real master comes back under its old address.
  */
-import { appendFileSync, cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdirSync, readFileSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { saveIdentity, loadIdentity, type AgentIdentity } from "@skep/pki";
@@ -207,23 +207,27 @@ function createMember(name: string, logPath: string, spawn: (env: Readonly<Recor
   };
 }
 
-/** Ends the runners (and with them the workloads) that belong to a fleet's folder, found by their own state files' processes. */
+/** Ends the runners and the workloads that belong to a fleet's folder. Again until none is left: a runner may restart what was killed under it. */
 export function killRunners(dir: string): void {
-  for (const pid of processesMentioning(dir)) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // It ended between the look and the kill.
+  for (let round = 0; round < 20; round++) {
+    const pids = processesMentioning(dir);
+    if (pids.length === 0) return;
+    for (const pid of pids) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It ended between the look and the kill.
+      }
     }
   }
 }
 
-/** Pids of processes that carry the folder in their command line or environment: runners and the workloads under them. */
+/** Pids of processes that carry the folder in their working directory, command line or environment: runners (whose environment is empty) and their workloads. */
 export function processesMentioning(dir: string): number[] {
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
     if (pid === process.pid) return false;
     try {
-      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(dir) || readFileSync(`/proc/${pid}/environ`, "utf8").includes(dir);
+      return readlinkSync(`/proc/${pid}/cwd`).startsWith(dir) || readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(dir) || readFileSync(`/proc/${pid}/environ`, "utf8").includes(dir);
     } catch {
       return false;
     }
