@@ -112,7 +112,9 @@ TABLE host_reports WITH (fillfactor=70)
   capabilities jsonb NOT NULL DEFAULT '[]'::jsonb
   observed_error text
   cert_sha256 text
-  cert_not_after timestamp with time zone;
+  cert_not_after timestamp with time zone
+  boot jsonb
+  orphans jsonb;
 TABLE host_sessions
   host_id uuid NOT NULL
   session_epoch counter NOT NULL
@@ -185,7 +187,11 @@ TABLE lifecycle WITH (fillfactor=70)
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   completed_at timestamp with time zone
   agent_completed_at timestamp with time zone
-  version counter NOT NULL DEFAULT 1;
+  version counter NOT NULL DEFAULT 1
+  options jsonb NOT NULL DEFAULT '{}'::jsonb
+  progress counter
+  progress_at timestamp with time zone
+  job_phase text;
 TABLE observed WITH (fillfactor=70)
   placement_id uuid NOT NULL
   host_id uuid NOT NULL
@@ -263,6 +269,7 @@ lifecycle CONSTRAINT lifecycle_operation CHECK ((operation = ANY (ARRAY['deploy'
 lifecycle CONSTRAINT lifecycle_phase CHECK ((phase = ANY (ARRAY['queued'::text, 'sent'::text, 'accepted'::text, 'working'::text])));
 lifecycle CONSTRAINT lifecycle_pkey PRIMARY KEY (id);
 lifecycle CONSTRAINT lifecycle_placement_id_fkey FOREIGN KEY (placement_id) REFERENCES placements(id);
+lifecycle CONSTRAINT lifecycle_progress_whole CHECK (((progress IS NULL) = (progress_at IS NULL)));
 lifecycle CONSTRAINT lifecycle_sent_when CHECK (((phase = 'queued'::text) OR (status <> 'pending'::text) OR (sent_at IS NOT NULL)));
 lifecycle CONSTRAINT lifecycle_status CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'lost'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text, 'superseded'::text])));
 lifecycle CONSTRAINT lifecycle_terminal_has_end CHECK (((status = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text, 'superseded'::text])) = (completed_at IS NOT NULL)));

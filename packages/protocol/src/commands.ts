@@ -23,7 +23,7 @@ export const mutateCommand = z.object({
   /** Only these components are touched; absent = whatever differs. */
   components: z.array(nameSchema).max(100).optional(),
 });
-export const teardownCommand = z.object({ ...target, operation: z.literal("teardown").default("teardown"), force: z.boolean().optional() });
+export const teardownCommand = z.object({ ...target, operation: z.literal("teardown").default("teardown"), force: z.boolean().optional(), remove_volumes: z.boolean().optional() });
 export type DeployCommand = z.infer<typeof deployCommand>;
 export type MutateCommand = z.infer<typeof mutateCommand>;
 export type TeardownCommand = z.infer<typeof teardownCommand>;

@@ -2,7 +2,7 @@
  * Agent → master. The envelope is strict enough to be trusted and loose enough to be served: one malformed item never
  * costs the beat, so lists are parsed item by item (`parseItems`), and the seed's minimal body is a valid beat.
  */
-import { AGENT_PHASES, COMPONENT_STATES, DELTA_RESULTS, JOB_STATUSES, OBSERVED_STATES, OPERATIONS } from "@skep/core";
+import { AGENT_PHASES, BOOT_STATES, COMPONENT_STATES, DELTA_RESULTS, JOB_STATUSES, OBSERVED_STATES, OPERATIONS } from "@skep/core";
 import { z } from "zod";
 import { cleanText, counterSchema, idSchema, nameSchema } from "./common.ts";
 import { pendingJob, stepSchema } from "./commands.ts";
@@ -23,6 +23,7 @@ export const reportedComponent = z.object({
   ports: z.record(z.string().max(63), z.int().min(1).max(65535)).optional(),
   since: z.string().max(40).optional(),
   error: cleanText(2000).optional(),
+  drift: z.array(cleanText(300)).max(20).optional(),
 });
 export const reportedPlacement = z.object({
   placement_id: idSchema,
@@ -39,8 +40,20 @@ export const jobInventoryItem = z.object({
   operation: z.enum(OPERATIONS),
   status: z.enum(JOB_STATUSES),
   started_at: z.string().max(40).optional(),
+  /** Grows only when real work moved on (G2). */
   progress: counterSchema.optional(),
+  /** What it is doing: pull, create, start, healthy, … */
+  phase: cleanText(63).optional(),
 });
+
+export const bootReport = z.object({
+  stage: nameSchema.nullable(),
+  state: z.enum(BOOT_STATES),
+  members: z.array(z.object({ name: nameSchema, healthy: z.boolean(), error: cleanText(500).optional() })).max(100),
+  /** Grows with every alert that is due: once when a foundation blocks, then every 10 minutes. */
+  alerts: counterSchema.default(0),
+});
+export type BootReportJson = z.infer<typeof bootReport>;
 
 /** A delta with an id of its own; `cancelled` is ours, beyond the wire page, so that a cancel is told apart from a failure. */
 export const delta = z.object({
@@ -91,7 +104,8 @@ export const heartbeatRequest = z.object({
   lifecycle: z.array(z.unknown()).max(MAX_DELTAS).optional(),
   topology: z.unknown().optional(),
   resources: z.record(z.string().max(63), z.number()).optional(),
-  capabilities: z.array(cleanText(63)).max(100).optional(),
+  capabilities: z.array(cleanText(255)).max(100).optional(),
+  boot: z.unknown().optional(),
   labels: z.unknown().optional(),
   cert: z.object({ sha256: hash, not_after: z.string().max(40) }).optional(),
 });

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { cleanText, counterSchema, idSchema, labelsSchema, listOf, nameSchema, pageQuery, refSchema } from "./common.ts";
 import { bundleSchema } from "./enrol.ts";
 import { PLAN_ACTIONS, stepSchema } from "./commands.ts";
-import { componentSchema, probeSchema, specSchema } from "./spec.ts";
+import { componentSchema, containerSchema, probeSchema, specSchema } from "./spec.ts";
 
 const time = z.string();
 const timeOrNull = z.string().nullable();
@@ -106,6 +106,8 @@ export const componentPatch = z.strictObject({
   probe: probeSchema.nullable().optional(),
   restart: componentSchema.shape.restart.removeDefault().optional(),
   stop_timeout_s: z.int().min(0).max(600).optional(),
+  /** Field by field: what is not named stays as it is. */
+  container: containerSchema.partial().optional(),
   noop: componentSchema.shape.noop,
 });
 export const mutateRequest = z.strictObject({
@@ -120,7 +122,7 @@ export const mutateRequest = z.strictObject({
 export type MutateRequest = z.infer<typeof mutateRequest>;
 export const redeployRequest = z.strictObject({ timeout_s: z.int().min(1).max(86_400).optional() }).default({});
 export const rollbackRequest = z.strictObject({ generation: counterSchema.min(1), timeout_s: z.int().min(1).max(86_400).optional() });
-export const teardownRequest = z.strictObject({ force: z.boolean().default(false), timeout_s: z.int().min(1).max(86_400).optional() }).default({ force: false });
+export const teardownRequest = z.strictObject({ force: z.boolean().default(false), /** Named volumes go too; without it they are kept. */ volumes: z.boolean().default(false), timeout_s: z.int().min(1).max(86_400).optional() }).default({ force: false, volumes: false });
 
 export const acceptedOperation = z.object({
   deployment_id: idSchema,

@@ -110,6 +110,7 @@ async function writeReports(db: Db, beats: readonly BeatWrite[]): Promise<void> 
             cert_sha256: full.cert?.sha256,
             cert_not_after: full.cert === undefined ? undefined : new Date(full.cert.notAfter).toISOString(),
             // An id that is not one names no placement of ours.
+            boot: full.boot,
             placements: full.placements?.filter((placement) => isUuid(placement.placement_id)),
           },
     ),
@@ -117,13 +118,19 @@ async function writeReports(db: Db, beats: readonly BeatWrite[]): Promise<void> 
   await preparedRowsOf(db, "write-reports", sql`
     WITH input AS (
       SELECT * FROM jsonb_to_recordset(${input}::jsonb) AS i (host_id uuid, boot_id text, op_seq bigint, seq bigint, job_ids jsonb, jobs_truncated boolean,
-        resources jsonb, capabilities jsonb, observed_error text, cert_sha256 text, cert_not_after timestamptz, placements jsonb)
+        resources jsonb, capabilities jsonb, observed_error text, cert_sha256 text, cert_not_after timestamptz, boot jsonb, placements jsonb)
     ), report AS (
-      INSERT INTO host_reports (host_id, boot_id, op_seq, received_at, since_seq, job_ids, jobs_truncated, resources, capabilities, observed_error, cert_sha256, cert_not_after)
-      SELECT host_id, boot_id, op_seq, now(), seq, job_ids, jobs_truncated, resources, capabilities, observed_error, cert_sha256, cert_not_after FROM input ORDER BY host_id
+      INSERT INTO host_reports (host_id, boot_id, op_seq, received_at, since_seq, job_ids, jobs_truncated, resources, capabilities, observed_error, cert_sha256, cert_not_after, boot, orphans)
+      SELECT host_id, boot_id, op_seq, now(), seq, job_ids, jobs_truncated, resources, capabilities, observed_error, cert_sha256, cert_not_after, boot,
+        CASE WHEN jsonb_typeof(placements) = 'array' THEN (
+          SELECT coalesce(jsonb_agg(e.item), '[]') FROM jsonb_array_elements(input.placements) AS e (item)
+          WHERE e.item->>'state' <> 'absent'
+            AND NOT EXISTS (SELECT FROM placements p WHERE p.id = (e.item->>'placement_id')::uuid AND p.host_id = input.host_id AND p.removed_at IS NULL)) END
+      FROM input ORDER BY host_id
       ON CONFLICT (host_id) DO UPDATE SET boot_id = EXCLUDED.boot_id, op_seq = EXCLUDED.op_seq, received_at = EXCLUDED.received_at, since_seq = EXCLUDED.since_seq,
         job_ids = EXCLUDED.job_ids, jobs_truncated = EXCLUDED.jobs_truncated, resources = EXCLUDED.resources, capabilities = EXCLUDED.capabilities,
-        observed_error = EXCLUDED.observed_error, cert_sha256 = EXCLUDED.cert_sha256, cert_not_after = EXCLUDED.cert_not_after
+        observed_error = EXCLUDED.observed_error, cert_sha256 = EXCLUDED.cert_sha256, cert_not_after = EXCLUDED.cert_not_after,
+        boot = EXCLUDED.boot, orphans = coalesce(EXCLUDED.orphans, host_reports.orphans)
     ), listed AS (
       SELECT DISTINCT ON (i.host_id, x.placement_id) i.host_id, x.*
       FROM input i, jsonb_to_recordset(i.placements) AS x (placement_id uuid, state text, generation bigint, epoch bigint, spec_hash text, components jsonb)

@@ -180,5 +180,7 @@ const reportOf = (row: ReportRow): HostReport => ({
   resources: known(row.resources),
   capabilities: row.capabilities,
   observedError: known(row.observedError),
+  boot: known(row.boot),
+  orphans: row.orphans ?? [],
   cert: row.certSha256 === null || row.certNotAfter === null ? undefined : { sha256: row.certSha256, notAfter: row.certNotAfter },
 });

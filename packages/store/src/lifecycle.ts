@@ -9,7 +9,7 @@ import type { Db } from "./db.ts";
 import { afterId, first, rowsOf } from "./db.ts";
 import { isOpen, lifecycleOf } from "./lifecycle-row.ts";
 import { hosts, lifecycle } from "./schema/index.ts";
-import { cleanText } from "./schema/columns.ts";
+import { cleanText, toJson } from "./schema/columns.ts";
 
 export async function findLifecycle(db: Db, id: string): Promise<LifecycleRow | undefined> {
   if (!isUuid(id)) return undefined;
@@ -47,9 +47,9 @@ const uuidsOf = (ids: readonly string[]): JobId[] => ids.filter(isUuid) as JobId
 export async function insertLifecycle(db: Db, row: NewLifecycleRow): Promise<"inserted" | "operation_in_progress"> {
   const inserted = await rowsOf(
     db.execute(sql`
-      INSERT INTO lifecycle (id, placement_id, deployment_id, deployment, host_id, operation, generation, base_generation, epoch, timeout_s, retry_of, because, dispatch_deadline)
+      INSERT INTO lifecycle (id, placement_id, deployment_id, deployment, host_id, operation, generation, base_generation, epoch, timeout_s, retry_of, options, because, dispatch_deadline)
       SELECT ${row.id}::uuid, ${row.placementId}::uuid, d.id, d.name, ${row.hostId}::uuid, ${row.operation}, ${row.generation}::bigint, ${row.baseGeneration ?? null}::bigint,
-             ${row.epoch}::bigint, ${row.timeoutS}::integer, ${row.retryOf ?? null}::uuid, ${cleanText(row.because)}, now() + ${DISPATCH_DEADLINE_MS}::integer * interval '1 millisecond'
+             ${row.epoch}::bigint, ${row.timeoutS}::integer, ${row.retryOf ?? null}::uuid, ${toJson(row.options ?? {})}::jsonb, ${cleanText(row.because)}, now() + ${DISPATCH_DEADLINE_MS}::integer * interval '1 millisecond'
       FROM deployments d WHERE d.id = ${row.deploymentId}::uuid
       ON CONFLICT (placement_id) WHERE status IN ('pending', 'running', 'lost') DO NOTHING
       RETURNING id`),
@@ -83,6 +83,8 @@ export async function casLifecycle(db: Db, change: RowChange): Promise<Lifecycle
         ...(change.releaseClaim === true ? { claimExpiresAt: null } : {}),
         ...(cancelReason === undefined ? {} : wantCancel(cancelReason)),
         ...(agentCompletedAt === undefined ? {} : { agentCompletedAt }),
+        ...(change.progress === undefined ? {} : { progress: change.progress, progressAt: sql`now()` }),
+        ...(change.jobPhase === undefined ? {} : { jobPhase: change.jobPhase }),
         updatedAt: sql`now()`,
         version: sql`${lifecycle.version} + 1`,
       })

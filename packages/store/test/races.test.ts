@@ -142,7 +142,7 @@ describe("sharing work", () => {
       agentVersion: `v${seq}`,
       full: {
         bootId: "boot", sessionEpoch: 0, seq, opSeq: seq, phase: "ready", jobIds: [], jobsTruncated: false, placements: [], observedError: undefined, resources: undefined,
-        capabilities: [], cert: undefined, snapshotHash: `hash-${seq}`,
+        capabilities: [], cert: undefined, boot: undefined, snapshotHash: `hash-${seq}`,
       },
     });
     const hosts = Array.from({ length: 100 }, (_, index) => index + 1);

@@ -39,6 +39,7 @@ function attemptOf(probe: ProbeSpec, target: ProbeTarget): Attempt | string {
   if (probe.type === "exec") return (verdict) => runCommand(probe.command, target, verdict);
   const port = typeof probe.port === "number" ? probe.port : target.ports[probe.port];
   if (port === undefined) return `the component has no port named "${probe.port}"`;
+  if (probe.type === "grpc") return "gRPC probes are not built yet";
   return probe.type === "tcp" ? (verdict) => reach(port, verdict) : (verdict) => get(port, probe.path, verdict);
 }
 

@@ -111,7 +111,7 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
       return request(`rollback ${name}`, (control, context) => control.rollback(name, body, context), body);
     }
     if (dice < 0.86) {
-      const body = { force: rng.float() < 0.2, ...late };
+      const body = { force: rng.float() < 0.2, volumes: false, ...late };
       return request(`teardown ${name}`, (control, context) => control.teardown(name, body, context), body).then(() => noteForced(name, body.force));
     }
     const row = pick(open);

@@ -3,7 +3,7 @@ import {
   JOB_STATUSES, type BeatWrite, type DeltaResult, type HostId, type Instant, type JobReport, type JobStatus, type ReportedPlacement,
 } from "@skep/core";
 import {
-  delta as deltaSchema, jobInventoryItem, MAX_PLACEMENTS, parseItems, reportedPlacement, seedDelta, type Delta, type HeartbeatRequest, type SeedDelta,
+  bootReport, delta as deltaSchema, jobInventoryItem, MAX_PLACEMENTS, parseItems, reportedPlacement, seedDelta, type Delta, type HeartbeatRequest, type SeedDelta,
 } from "@skep/protocol";
 
 export interface BeatParts {
@@ -55,6 +55,7 @@ export function readBeat(hostId: HostId, request: HeartbeatRequest, hash: (value
   const jobsTruncated = request.jobs_truncated === true || (listed?.rejected.length ?? 0) > 0;
   const wholePlacements = placements === undefined || placements.rejected.length > 0 || placements.good.length !== (raw as unknown[]).length ? undefined : placements.good;
   const certAt = request.cert === undefined ? Number.NaN : Date.parse(request.cert.not_after);
+  const boot = bootReport.safeParse(request.boot);
   const snapshot = {
     jobIds: listed?.good.map((job) => job.job_id),
     jobsTruncated,
@@ -63,6 +64,7 @@ export function readBeat(hostId: HostId, request: HeartbeatRequest, hash: (value
     resources: request.resources,
     capabilities: request.capabilities,
     cert: request.cert === undefined || Number.isNaN(certAt) ? undefined : { sha256: request.cert.sha256, notAfter: certAt as Instant },
+    boot: boot.success ? boot.data : undefined,
   };
   return {
     hostId, deltas, seedDeltas, rejected, malformedDeltaIds, minimal: false,

@@ -14,7 +14,7 @@ export function pendingJobOf({ row, host, placement, generation }: Delivery): Pe
     ...(host.sessionEpoch === 0 ? {} : { session_epoch: host.sessionEpoch }),
     timeout_s: row.timeoutS,
   };
-  if (row.operation === "teardown") return { operation: "teardown", ...target };
+  if (row.operation === "teardown") return { operation: "teardown", ...target, ...(row.options.removeVolumes === true ? { remove_volumes: true } : {}) };
   if (generation === undefined) return undefined;
   const wanted = {
     spec: structuredClone(generation.spec) as Extract<PendingJob, { operation: "deploy" }>["spec"],
@@ -22,5 +22,5 @@ export function pendingJobOf({ row, host, placement, generation }: Delivery): Pe
     desired: placement.desired === "stopped" ? ("stopped" as const) : ("running" as const),
   };
   if (row.operation === "deploy") return { operation: "deploy", ...target, ...wanted };
-  return { operation: "mutate", ...target, ...wanted, base_generation: row.baseGeneration ?? row.generation };
+  return { operation: "mutate", ...target, ...wanted, base_generation: row.baseGeneration ?? row.generation, ...(row.options.components === undefined ? {} : { components: [...row.options.components] }) };
 }

@@ -6,7 +6,7 @@
 import {
   DEFAULT_TIMEOUT_S, SkepError, canonicalJson, patchSpec, place, planDeploy, planMutate, planTeardown, uuidv7,
   type ChangePlan, type DeploymentId, type DeploymentRecord, type DesiredState, type GenerationRecord, type HostId, type JobId,
-  type PlacementId, type PlacementRequest, type PlacementView, type PlannedPlacement, type Rejection, type Spec, type Tx,
+  type PlacementId, type PlacementRequest, type PlacementView, type PlannedPlacement, type Rejection, type RowOptions, type Spec, type Tx,
 } from "@skep/core";
 import { specSchema, type AcceptedOperation } from "@skep/protocol";
 import type { ControlDeps, OperatorContext, Reply } from "../ports.ts";
@@ -31,6 +31,7 @@ interface Change {
   readonly rejected: readonly Rejection[];
   readonly timeoutS: number | undefined;
   readonly warnings: readonly string[];
+  readonly options?: RowOptions | undefined;
 }
 
 export function createDeploymentControl(deps: ControlDeps, wake: () => void): DeploymentControl {
@@ -79,7 +80,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
       const inserted = await tx.insertLifecycle({
         id, placementId, deploymentId: deployment.id, hostId: planned.hostId, operation: planned.row.operation, generation,
         baseGeneration: planned.row.baseGeneration, epoch: planned.existing?.epoch ?? 1,
-        timeoutS: change.timeoutS ?? DEFAULT_TIMEOUT_S[planned.row.operation], retryOf: lost?.id, because: `requested by ${context.actor}`,
+        timeoutS: change.timeoutS ?? DEFAULT_TIMEOUT_S[planned.row.operation], retryOf: lost?.id, options: change.options, because: `requested by ${context.actor}`,
       });
       if (inserted === "operation_in_progress") throw new SkepError("operation_in_progress");
       rows.push({ placement_id: placementId, host_id: planned.hostId, host: planned.hostId, lifecycle_id: id, operation: planned.row.operation });
@@ -115,15 +116,15 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
 
   const inPlace = async (
     tx: Tx, ref: string, action: string, timeoutS: number | undefined,
-    next: (present: GenerationRecord, deployment: DeploymentRecord) => Promise<{ spec: Spec; desired: "running" | "stopped"; full: boolean }>,
+    next: (present: GenerationRecord, deployment: DeploymentRecord) => Promise<{ spec: Spec; desired: "running" | "stopped"; full: boolean; options?: RowOptions | undefined }>,
   ): Promise<Change> => {
     const { deployment, views, present } = await open(tx, ref);
     if (present === undefined || deployment.desired === "absent") throw new SkepError("nothing_to_do", `${deployment.name} is ${deployment.status}`);
-    const { spec, desired, full } = await next(present, deployment);
+    const { spec, desired, full, options } = await next(present, deployment);
     const plan = full ? planDeploy(views, views.map((view) => view.placement.hostId), desired) : planMutate(views, desired);
     return {
       action, deployment, isNew: false, generation: deployment.generation + 1, spec: parsedSpec(spec), desired, placement: deployment.placement,
-      reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS, warnings: [],
+      reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS, warnings: [], options,
     };
   };
 
@@ -160,7 +161,9 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
             throw new SkepError("unknown_component", `no component ${patched.names.join(", ")}; there are: ${present.spec.components.map((c) => c.name).join(", ")}`);
           }
           const desired = request.desired ?? (deployment.desired === "stopped" ? "stopped" : "running");
-          return { spec: patched.spec, desired, full: false };
+          // A change of named components touches only them; one of everything has no such bound (B13).
+          const bounded = request.components !== undefined && request.env === undefined && request.desired === undefined;
+          return { spec: patched.spec, desired, full: false, options: bounded ? { components: Object.keys(request.components ?? {}) } : undefined };
         })),
     redeploy: (ref, request, context) =>
       run(context, false, (tx) => inPlace(tx, ref, "redeploy", request.timeout_s, async (present, deployment) => ({ spec: present.spec, desired: deployment.desired === "stopped" ? "stopped" : "running", full: true }))),
@@ -179,6 +182,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         return {
           action: "teardown", deployment, isNew: false, generation: deployment.generation + 1, spec: undefined, desired: "absent",
           placement: deployment.placement, reconcile: deployment.reconcile, views: remaining, rejected: [], timeoutS: request.timeout_s,
+          options: request.volumes ? { removeVolumes: true } : undefined,
           placements: settled(planTeardown(remaining)),
           warnings: views.length === remaining.length ? [] : [`${views.length - remaining.length} placements on unreachable hosts were dropped; they are reported as orphans if their hosts return`],
         };

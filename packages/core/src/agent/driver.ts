@@ -3,7 +3,7 @@
  * sequencing, retries and what a failure means are the job engine's business, never a driver's.
  */
 import type { AbortSignalLike } from "../ports/clock.ts";
-import type { ComponentSpec } from "../spec/spec.ts";
+import type { ComponentSpec, Spec } from "../spec/spec.ts";
 
 /** The labels every started thing carries, so that truth can be read from the runtime and not from memory. */
 export interface WorkloadLabels {
@@ -37,19 +37,50 @@ export interface ObservedComponent {
   readonly signal?: string | undefined;
   /** Why it is not running, in words for a person. */
   readonly error?: string | undefined;
+  /** What differs from what was started, changed behind the agent's back: one phrase each (B10). Absent or empty = nothing. */
+  readonly drift?: readonly string[] | undefined;
+}
+
+/** Said by a verb whenever real work moved on: bytes arrived, a state changed. Never by a timer (G2). */
+export type Progress = () => void;
+
+/** Whose shared things a driver makes: networks, volumes. */
+export type PlacementLabels = Pick<WorkloadLabels, "placementId" | "deployment" | "jobId" | "generation" | "epoch">;
+
+/** Things that belong to a whole placement and not to one component. Only drivers that have such things have this. */
+export interface SharedThings {
+  /** Idempotent: what is there already is kept. */
+  ensure(labels: PlacementLabels, spec: Spec, signal: AbortSignalLike): Promise<void>;
+  /** Removes what carries the placement's label: networks, and volumes if asked. Absent things are fine. */
+  remove(placementId: string, options: { readonly volumes: boolean }, signal: AbortSignalLike): Promise<void>;
+}
+
+export interface ExecRequest {
+  readonly placementId: string;
+  readonly component: string;
+  readonly command: readonly string[];
+  readonly stdin?: Uint8Array | undefined;
+}
+export interface ExecOutput {
+  readonly stream: "stdout" | "stderr";
+  readonly data: Uint8Array;
+}
+export interface ExecEnd {
+  readonly exitCode: number | undefined;
+  readonly signal?: string | undefined;
 }
 
 export interface Driver {
   readonly name: string;
   /** Everything that can fail without an effect a user could notice: binaries found, directories made, ports free. */
-  prepare(labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike): Promise<void>;
+  prepare(labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike, progress?: Progress): Promise<void>;
   /** Starts it under `labels`. Starting what already runs under the same labels changes nothing. */
-  start(labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike): Promise<void>;
+  start(labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike, progress?: Progress): Promise<void>;
   /**
    * Resolves once it is running and its probe has passed; rejects with a `DriverError` when it can no longer
    * get there or the signal aborts.
    */
-  wait(labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike): Promise<void>;
+  wait(labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike, progress?: Progress): Promise<void>;
   /** Resolves when it has really stopped, process group included: SIGTERM, then SIGKILL after `stopTimeoutMs`. */
   stop(labels: WorkloadLabels, stopTimeoutMs: number): Promise<void>;
   /** Forgets a stopped one: sockets, state files, allocated ports. Logs are kept. */
@@ -60,6 +91,16 @@ export interface Driver {
   logs(placementId: string, component: string, offset: number, limit: number): Promise<LogChunk>;
   /** Called when one of its components changed state by itself. A wake-up: it carries no facts. */
   onChange(listener: () => void): void;
+  readonly shared?: SharedThings | undefined;
+  /**
+   * From now on what died by itself is started again by its restart policy. Before, nothing is: a rebooted host comes
+   * up in the order of its boot sequence. Drivers whose runtime restarts by itself have none.
+   */
+  release?(): void;
+  /** Whether old and new of one component can run at once, which start_first needs. */
+  readonly overlaps?: boolean | undefined;
+  /** Runs a command in a running component. Resolves at its end; an abort kills it, descendants included. */
+  exec?(request: ExecRequest, output: (chunk: ExecOutput) => void, signal: AbortSignalLike): Promise<ExecEnd>;
 }
 
 export interface LogChunk {
@@ -67,6 +108,12 @@ export interface LogChunk {
   /** Offset of the byte after `data`; give it back to go on reading. Counts from the first byte ever written. */
   readonly nextOffset: number;
 }
+
+/**
+ * The runtime could not be asked: not reachable, or no answer in time. Nothing is known then, so nothing is judged: the
+ * job waits for the runtime and tries the step again, which every verb's idempotence makes safe.
+ */
+export const RUNTIME_UNAVAILABLE = "runtime_unavailable";
 
 export class DriverError extends Error {
   override readonly name = "DriverError";

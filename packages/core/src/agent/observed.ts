@@ -13,6 +13,7 @@ export interface ReportedComponent {
   readonly ports?: Readonly<Record<string, number>> | undefined;
   readonly since?: string | undefined;
   readonly error?: string | undefined;
+  readonly drift?: readonly string[] | undefined;
 }
 
 export interface ReportedPlacement {

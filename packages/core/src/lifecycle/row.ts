@@ -14,6 +14,14 @@ export const CANCEL_REASONS = ["operator", "timeout", "absent", "dispatch_deadli
 /** Why the master wants a job stopped; decides what a confirmed cancel is called in the ledger. */
 export type CancelReason = (typeof CANCEL_REASONS)[number];
 
+/** What an operation says beyond its spec. */
+export interface RowOptions {
+  /** mutate: only these components may be touched (B13). */
+  readonly components?: readonly string[] | undefined;
+  /** teardown: named volumes go too. */
+  readonly removeVolumes?: boolean | undefined;
+}
+
 export interface LifecycleRow {
   readonly id: JobId;
   readonly placementId: PlacementId;
@@ -46,6 +54,12 @@ export interface LifecycleRow {
   readonly because: string | undefined;
   readonly steps: readonly StepResult[];
   readonly retryOf: JobId | undefined;
+  readonly options: RowOptions;
+  /** The agent's counter of real progress, and when it last moved: deadlines run from there (G2). */
+  readonly progress: number | undefined;
+  readonly progressAt: Instant | undefined;
+  /** What the job was last said to be doing: pull, create, healthy, … */
+  readonly jobPhase: string | undefined;
   readonly createdAt: Instant;
   readonly runningAt: Instant | undefined;
   readonly updatedAt: Instant;
@@ -73,6 +87,9 @@ export interface RowChange {
   readonly releaseClaim?: boolean;
   readonly cancelReason?: CancelReason;
   readonly agentCompletedAt?: Instant;
+  /** Sets `progressAt` to now as well. */
+  readonly progress?: number;
+  readonly jobPhase?: string;
 }
 
 export const DEFAULT_TIMEOUT_S: Readonly<Record<Operation, number>> = { deploy: 600, mutate: 600, teardown: 300 };

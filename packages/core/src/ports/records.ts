@@ -1,5 +1,6 @@
 /** The ledger's records as values: what the store hands out and takes in. Field names are the columns', in camelCase. */
-import type { ObservedState, ReportedComponent } from "../agent/observed.ts";
+import type { BootReport } from "../agent/boot.ts";
+import type { ObservedState, ReportedComponent, ReportedPlacement } from "../agent/observed.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { CertStatus } from "../enrolment/decide-pin.ts";
 import type { DeploymentId, Fingerprint, HostId, JobId, PlacementId, TokenId } from "../ids.ts";
@@ -53,6 +54,9 @@ export interface HostReport {
   readonly capabilities: readonly string[];
   readonly observedError: string | undefined;
   readonly cert: { readonly sha256: string; readonly notAfter: Instant } | undefined;
+  readonly boot: BootReport | undefined;
+  /** Reported placements that nobody placed there: listed, never touched. */
+  readonly orphans: readonly ReportedPlacement[];
 }
 
 export interface HostCert {

@@ -4,12 +4,13 @@
  * another version answers `false`, which is news, not an exception. Methods throw only when the store is broken
  * (SkepError `database_unavailable`), never for an expected outcome.
  */
+import type { BootReport } from "../agent/boot.ts";
 import type { ObservedState, ReportedPlacement } from "../agent/observed.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { Pin } from "../enrolment/decide-pin.ts";
 import type { DeploymentId, Fingerprint, HostId, JobId, PlacementId, TokenId } from "../ids.ts";
 import type { HostStatus } from "../liveness/decide-host.ts";
-import type { LifecycleRow, RowChange, StepResult } from "../lifecycle/row.ts";
+import type { LifecycleRow, RowChange, RowOptions, StepResult } from "../lifecycle/row.ts";
 import type { LifecycleStatus, Operation } from "../lifecycle/states.ts";
 import type { JobInventory } from "../sweep/decide-sweep.ts";
 import type { Instant } from "../time.ts";
@@ -130,6 +131,7 @@ export interface BeatWrite {
     readonly resources: Readonly<Record<string, number>> | undefined;
     readonly capabilities: readonly string[] | undefined;
     readonly cert: { readonly sha256: string; readonly notAfter: Instant } | undefined;
+    readonly boot: BootReport | undefined;
     /** Hash of everything above but the counters: the same hash writes liveness only. */
     readonly snapshotHash: string;
   } | undefined;
@@ -157,6 +159,7 @@ export interface NewLifecycleRow {
   readonly epoch: number;
   readonly timeoutS: number;
   readonly retryOf?: JobId | undefined;
+  readonly options?: RowOptions | undefined;
   readonly because: string;
 }
 

@@ -1,5 +1,5 @@
 /** Hosts, and what is heard from them. `host_liveness` is all that an unchanged beat writes, besides its ring slot. */
-import type { AgentPhase, HostId, HostStatus } from "@skep/core";
+import type { AgentPhase, BootReport, HostId, HostStatus, ReportedPlacement } from "@skep/core";
 import { boolean, integer, pgTable, primaryKey, smallint, text, uuid } from "drizzle-orm/pg-core";
 import { NOW, at, counter, freeText, json } from "./columns.ts";
 
@@ -57,6 +57,8 @@ export const hostReports = pgTable("host_reports", {
   observedError: freeText("observed_error"),
   certSha256: text("cert_sha256"),
   certNotAfter: at("cert_not_after"),
+  boot: json<BootReport>("boot"),
+  orphans: json<readonly ReportedPlacement[]>("orphans"),
 });
 
 export const hostHeartbeats = pgTable(

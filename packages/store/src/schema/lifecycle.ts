@@ -1,6 +1,6 @@
 /** Lifecycle rows: one attempt at one operation on one placement. */
 import type {
-  CancelReason, DeploymentId, FailureCode, HostId, JobId, LifecyclePhase, LifecycleStatus, Operation, PlacementId, StepResult,
+  CancelReason, DeploymentId, FailureCode, HostId, JobId, LifecyclePhase, LifecycleStatus, Operation, PlacementId, RowOptions, StepResult,
 } from "@skep/core";
 import { integer, pgTable, text, uuid } from "drizzle-orm/pg-core";
 import { NOW, at, counter, freeText, json } from "./columns.ts";
@@ -32,6 +32,10 @@ export const lifecycle = pgTable("lifecycle", {
   because: freeText("because"),
   steps: json<readonly StepResult[]>("steps").notNull().default([]),
   retryOf: uuid("retry_of").$type<JobId>(),
+  options: json<RowOptions>("options").notNull().default({}),
+  progress: counter("progress"),
+  progressAt: at("progress_at"),
+  jobPhase: freeText("job_phase"),
   createdAt: at("created_at").notNull().default(NOW),
   runningAt: at("running_at"),
   updatedAt: at("updated_at").notNull().default(NOW),

@@ -49,6 +49,7 @@ function takeSnapshot(context: Context, hostId: BeatWrite["hostId"], full: FullB
   const report: StoredReport = {
     hostId, bootId: full.bootId, opSeq: full.opSeq, receivedAt: now(), sinceSeq: full.seq, jobIds: jsonCopy(full.jobIds), jobsTruncated: full.jobsTruncated,
     resources: jsonCopy(full.resources), capabilities: full.capabilities === undefined ? [] : [...full.capabilities], observedError: full.observedError, cert: full.cert,
+    boot: jsonCopy(full.boot), orphans: orphansOf(context, hostId, full),
     snapshotHash: full.snapshotHash,
   };
   state.reports.set(hostId, report);
@@ -57,6 +58,15 @@ function takeSnapshot(context: Context, hostId: BeatWrite["hostId"], full: FullB
   for (const placement of state.placements.values()) {
     if (placement.hostId === hostId && placement.removedAt === undefined) observe(context, placement, reported.get(placement.id));
   }
+}
+
+/** What is reported and not placed there; a host that could not look leaves the last list. */
+function orphansOf({ state }: Context, hostId: BeatWrite["hostId"], full: FullBeat): readonly ReportedPlacement[] {
+  if (full.placements === undefined) return state.reports.get(hostId)?.orphans ?? [];
+  return jsonCopy(full.placements.filter((seen) => {
+    const placement = state.placements.get(seen.placement_id);
+    return seen.state !== "absent" && (placement === undefined || placement.hostId !== hostId || placement.removedAt !== undefined);
+  }));
 }
 
 function observe({ state, now }: Context, placement: PlacementRecord, seen: ReportedPlacement | undefined): void {

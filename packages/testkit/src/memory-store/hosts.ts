@@ -17,6 +17,7 @@ export function viewOf({ state }: Context, host: HostRecord): HostView {
     report: report && {
       hostId: report.hostId, bootId: report.bootId, opSeq: report.opSeq, receivedAt: report.receivedAt, sinceSeq: report.sinceSeq, jobIds: report.jobIds,
       jobsTruncated: report.jobsTruncated, resources: report.resources, capabilities: report.capabilities, observedError: report.observedError, cert: report.cert,
+      boot: report.boot, orphans: report.orphans,
     },
   };
 }

@@ -58,7 +58,7 @@ export function lifecycleWrites(context: Context): LifecycleWrites {
         operation: row.operation, status: "pending", phase: "queued", generation: row.generation, baseGeneration: row.baseGeneration, epoch: row.epoch,
         timeoutS: row.timeoutS, dispatchDeadline: addMs(now(), DISPATCH_DEADLINE_MS), dispatchAttempts: 0, nextDispatchAt: now(), claimExpiresAt: undefined,
         sentAt: undefined, acceptedOpSeq: undefined, acceptedBootId: undefined, cancelRequestedAt: undefined, cancelReason: undefined, failureCode: undefined,
-        error: undefined, because: row.because, steps: [], retryOf: row.retryOf, createdAt: now(), runningAt: undefined, updatedAt: now(),
+        error: undefined, because: row.because, steps: [], retryOf: row.retryOf, options: jsonCopy(row.options ?? {}), progress: undefined, progressAt: undefined, jobPhase: undefined, createdAt: now(), runningAt: undefined, updatedAt: now(),
         completedAt: undefined, agentCompletedAt: undefined, version: 1,
       });
       context.signal("lifecycle");
@@ -104,6 +104,8 @@ function patchOf(row: LifecycleRow, change: RowChange, at: LifecycleRow["updated
     ...(change.acceptedOpSeq === undefined ? {} : { acceptedOpSeq: change.acceptedOpSeq }),
     ...(change.acceptedBootId === undefined ? {} : { acceptedBootId: change.acceptedBootId }),
     ...(change.nextDispatchAt === undefined ? {} : { nextDispatchAt: change.nextDispatchAt }),
+    ...(change.progress === undefined ? {} : { progress: change.progress, progressAt: at }),
+    ...(change.jobPhase === undefined ? {} : { jobPhase: change.jobPhase }),
     ...(change.agentCompletedAt === undefined ? {} : { agentCompletedAt: change.agentCompletedAt }),
     ...(change.cancelReason === undefined ? {} : { cancelReason: row.cancelReason ?? change.cancelReason, cancelRequestedAt: row.cancelRequestedAt ?? at }),
     ...(change.releaseClaim === true ? { claimExpiresAt: undefined } : {}),

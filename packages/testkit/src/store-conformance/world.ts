@@ -77,7 +77,7 @@ export class World {
       agentVersion: "1.0.0",
       full: {
         bootId, sessionEpoch: opened.sessionEpoch, seq, opSeq: 0, phase: "ready", jobIds: [], jobsTruncated: false, placements: [], observedError: undefined,
-        resources: { load: 1 }, capabilities: ["noop"], cert: undefined, snapshotHash: "same", ...patch,
+        resources: { load: 1 }, capabilities: ["noop"], cert: undefined, boot: undefined, snapshotHash: "same", ...patch,
       },
     });
   }

@@ -50,9 +50,9 @@ export function deploymentRoutes({ store, control }: OperatorDeps): RouteDefinit
     }),
     defineRoute("deleteDeployment", {
       params,
-      query: z.strictObject({ force: z.stringbool().default(false) }),
+      query: z.strictObject({ force: z.stringbool().default(false), volumes: z.stringbool().default(false) }),
       replies: accepted,
-      handle: async ({ params: { deployment }, query, context }) => answer(await control.teardown(deployment, { force: query.force }, context)),
+      handle: async ({ params: { deployment }, query, context }) => answer(await control.teardown(deployment, { force: query.force, volumes: query.volumes }, context)),
     }),
     defineRoute("listDeployments", {
       query: deploymentListQuery,
