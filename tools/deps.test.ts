@@ -18,13 +18,13 @@ const RULES: Readonly<Record<string, Rule>> = {
   "packages/runtime": { packages: ["core"], external: ["pino"], node: true },
   "packages/testkit": { packages: ["core", "protocol", "store", "pki", "runtime"], external: ["vitest", "pg", "fast-check"], node: true },
   "apps/master": { packages: ["core", "protocol", "store", "pki", "runtime"], external: ["fastify", "@fastify/swagger", "@fastify/swagger-ui", "fastify-type-provider-zod", "undici", "zod"], node: true },
-  "apps/agent": { packages: ["core", "protocol", "pki", "runtime"], external: ["fastify", "undici", "zod"], node: true },
-  "apps/cli": { packages: ["core", "protocol", "pki", "runtime"], external: ["commander", "undici", "yaml"], node: true },
+  "apps/agent": { packages: ["core", "protocol", "pki", "runtime"], external: ["@grpc/grpc-js", "fastify", "smol-toml", "undici", "yaml", "zod"], node: true },
+  "apps/cli": { packages: ["core", "protocol", "pki", "runtime"], external: ["ajv", "commander", "undici", "yaml"], node: true },
   "apps/up": { packages: ["core", "protocol", "store", "pki", "runtime"], external: ["undici"], node: true },
   "apps/bench": { packages: ["core", "protocol", "store", "pki", "runtime", "testkit"], external: ["undici", "pg", "fastify", "zod"], node: true },
   "apps/e2e": { packages: ["core", "protocol", "store", "pki", "runtime", "testkit", "master", "agent"], external: ["undici", "vitest", "pg", "fast-check"], node: true },
 };
-const TEST_EXTRA = ["vitest", "fast-check", "pg", "undici", "yaml", "zod", "fastify"];
+const TEST_EXTRA = ["vitest", "fast-check", "pg", "undici", "yaml", "zod", "fastify", "@grpc/grpc-js"];
 
 export function illegalImports({ path, text }: Source): string[] {
   const owner = Object.keys(RULES).find((name) => path.startsWith(`${name}/`));
