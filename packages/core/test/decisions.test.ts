@@ -133,19 +133,20 @@ describe("dispatch answers", () => {
 });
 
 describe("scheduling", () => {
-  const host = (name: string, patch: Partial<Candidate> = {}): Candidate => ({ id: name as HostId, name, status: "active", schedulable: true, labels: {}, load: 0, holds: false, ...patch });
+  const spec: Spec = { driver: "process", components: [] };
+  const host = (name: string, patch: Partial<Candidate> = {}): Candidate => ({ id: name as HostId, name, status: "active", schedulable: true, labels: {}, load: 0, holds: false, capabilities: [], ...patch });
   test("spreads by load then name, and explains every rejection", () => {
-    const outcome = place([host("c", { load: 1 }), host("b"), host("a"), host("d", { status: "suspect" }), host("e", { schedulable: false }), host("f", { labels: { zone: "eu" } })], { replicas: 2 });
+    const outcome = place([host("c", { load: 1 }), host("b"), host("a"), host("d", { status: "suspect" }), host("e", { schedulable: false }), host("f", { labels: { zone: "eu" } })], { replicas: 2, spec });
     expect(outcome).toMatchObject({ kind: "placed", hosts: [{ name: "a" }, { name: "b" }] });
     expect(outcome.rejected.map((item) => item.host)).toEqual(["d", "e"]);
   });
   test("an explicit host is checked like any other", () => {
-    expect(place([host("a", { schedulable: false })], { named: ["a" as HostId] })).toMatchObject({ kind: "no_eligible_host", rejected: [{ because: "cordoned" }] });
-    expect(place([host("a", { status: "unreachable", holds: true })], { named: ["a" as HostId] }).kind).toBe("placed");
+    expect(place([host("a", { schedulable: false })], { named: ["a" as HostId], spec })).toMatchObject({ kind: "no_eligible_host", rejected: [{ because: "cordoned" }] });
+    expect(place([host("a", { status: "unreachable", holds: true })], { named: ["a" as HostId], spec }).kind).toBe("placed");
   });
   test("constraints are hard", () => {
-    expect(place([host("a", { labels: { zone: "eu" } }), host("b")], { replicas: 1, constraints: { zone: "eu" } })).toMatchObject({ kind: "placed", hosts: [{ name: "a" }] });
-    expect(place([host("b")], { replicas: 1, constraints: { zone: "eu" } }).kind).toBe("no_eligible_host");
+    expect(place([host("a", { labels: { zone: "eu" } }), host("b")], { replicas: 1, constraints: { zone: "eu" }, spec })).toMatchObject({ kind: "placed", hosts: [{ name: "a" }] });
+    expect(place([host("b")], { replicas: 1, constraints: { zone: "eu" }, spec }).kind).toBe("no_eligible_host");
   });
 });
 

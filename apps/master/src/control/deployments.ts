@@ -14,7 +14,7 @@ import { accept } from "./accept.ts";
 import type { AcceptedOrPlan, DeploymentControl } from "./control.ts";
 import { planDryRun } from "./dry-run.ts";
 import { refreshDeployment } from "./outcome.ts";
-import { candidates, namedHosts } from "./scheduling.ts";
+import { candidates, namedHosts, requireAllowed } from "./scheduling.ts";
 
 /** Everything a change needs to be written, after all questions are settled. */
 interface Change {
@@ -121,6 +121,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
     const { deployment, views, present } = await open(tx, ref);
     if (present === undefined || deployment.desired === "absent") throw new SkepError("nothing_to_do", `${deployment.name} is ${deployment.status}`);
     const { spec, desired, full, options } = await next(present, deployment);
+    await requireAllowed(tx, spec, views);
     const plan = full ? planDeploy(views, views.map((view) => view.placement.hostId), desired) : planMutate(views, desired);
     return {
       action, deployment, isNew: false, generation: deployment.generation + 1, spec: parsedSpec(spec), desired, placement: deployment.placement,
@@ -139,7 +140,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         const locked = held?.deletedAt === undefined && held?.name === request.name ? held : undefined;
         const views = locked === undefined ? [] : await tx.listPlacements({ deploymentId: locked.id });
         const named = await namedHosts(tx, request.placement.hosts);
-        const outcome = place(await candidates(tx, views), { named, replicas: request.placement.replicas, constraints: request.placement.constraints });
+        const outcome = place(await candidates(tx, views), { named, replicas: request.placement.replicas, constraints: request.placement.constraints, spec: request.spec });
         if (outcome.kind === "no_eligible_host") {
           throw new SkepError("no_eligible_host", `${outcome.wanted} wanted; ${outcome.rejected.map((r) => `${r.host}: ${r.because}`).join("; ") || "no hosts are enrolled"}`, {
             errors: outcome.rejected.map((r) => ({ pointer: `/hosts/${r.host}`, message: r.because })),

@@ -1,5 +1,5 @@
 /** Loads what core's scheduler needs. */
-import { SkepError, type Candidate, type HostId, type PlacementView, type Tx } from "@skep/core";
+import { NO_ALLOWANCES, SkepError, allowanceRejection, decideAllowances, type Candidate, type HostId, type PlacementView, type Spec, type Tx } from "@skep/core";
 
 /** Hosts by the names or ids an operator gave; all unknown ones are named at once. */
 export async function namedHosts(tx: Tx, refs: readonly string[] | undefined): Promise<readonly HostId[] | undefined> {
@@ -26,8 +26,25 @@ export async function candidates(tx: Tx, mine: readonly PlacementView[]): Promis
   const load = new Map<string, number>();
   for (const view of placements) load.set(view.placement.hostId, (load.get(view.placement.hostId) ?? 0) + 1);
   const held = new Set<string>(mine.map((view) => view.placement.hostId));
-  return hosts.map(({ host }) => ({
+  return hosts.map(({ host, report }) => ({
     id: host.id, name: host.name, status: host.status, schedulable: host.schedulable, labels: host.labels,
-    load: load.get(host.id) ?? 0, holds: held.has(host.id),
+    load: load.get(host.id) ?? 0, holds: held.has(host.id), capabilities: report?.capabilities ?? [],
   }));
+}
+
+/**
+ * A change in place is held to the same allowances as a new deployment: a spec that an earlier generation was allowed
+ * may not be allowed any more. Throws `spec_refused` naming every host that refuses and why.
+ */
+export async function requireAllowed(tx: Tx, spec: Spec, views: readonly PlacementView[]): Promise<void> {
+  if (decideAllowances(spec, NO_ALLOWANCES).length === 0) return;
+  const refusals: { host: string; because: string }[] = [];
+  for (const { placement, hostName } of views) {
+    const because = allowanceRejection(spec, (await tx.findHostView(placement.hostId))?.report?.capabilities ?? []);
+    if (because !== undefined) refusals.push({ host: hostName, because });
+  }
+  if (refusals.length === 0) return;
+  throw new SkepError("spec_refused", refusals.map(({ host, because }) => `${host}: ${because}`).join("; ").slice(0, 2_000), {
+    errors: refusals.map(({ host, because }) => ({ pointer: `/hosts/${host}`, message: because })),
+  });
 }
