@@ -132,6 +132,9 @@ export function specProblems(spec: Spec): { path: (string | number)[]; message: 
     if (probe !== undefined && probe.type !== "exec" && typeof probe.port === "string" && !ports.has(probe.port)) {
       problems.push({ path: [...path, "probe", "port"], message: `the component has no port named ${probe.port}` });
     }
+    if (probe !== undefined && probe.type !== "exec" && component.ports.some((port) => port.name === probe.port && port.protocol === "udp")) {
+      problems.push({ path: [...path, "probe", "port"], message: `port ${probe.port} is udp, which a ${probe.type} probe cannot reach` });
+    }
   });
   spec.components.forEach((component, index) => {
     component.depends_on.forEach((name, at) => {

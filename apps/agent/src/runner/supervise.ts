@@ -9,7 +9,8 @@ import { endGroup, spawnChild, SpawnFailure } from "./child.ts";
 import type { Child } from "./child.ts";
 import { decideRestart } from "./decide-restart.ts";
 import type { LogWriter } from "./log-segments.ts";
-import { probeOnce } from "./probe.ts";
+import { runProbeCommand } from "./probe-exec.ts";
+import { probeOnce, type ProbeTarget } from "./probe.ts";
 import type { ExitRecord, LaunchOrder, LaunchResult, RunState } from "./run-state.ts";
 import { watchHealth } from "./watch-health.ts";
 
@@ -35,6 +36,7 @@ export function createSupervisor(order: LaunchOrder, { clock, rng, log, publish 
   let stopDeadlineMs = Number.POSITIVE_INFINITY;
   let stopReason: string | undefined;
   const stopping = new AbortController();
+  const probed: ProbeTarget = { host: "127.0.0.1", ports: order.state.ports, exec: (command, over) => runProbeCommand(command, order, over) };
 
   const change = (patch: Partial<RunState>): void => {
     const moved = patch.state !== undefined && patch.state !== state.state;
@@ -63,7 +65,7 @@ export function createSupervisor(order: LaunchOrder, { clock, rng, log, publish 
     const over = new AbortController();
     const health = watchHealth({
       probe: spec.probe, settleMs: order.timings.settleMs, clock, over: over.signal,
-      probeOnce: (probe) => probeOnce(probe, { ports: order.state.ports, env: order.env, workingDir: order.workingDir }, clock, over.signal),
+      probeOnce: (probe) => probeOnce(probe, probed, clock, over.signal),
       report: (seen) => change({ state: seen.state, error: seen.error }),
     });
     const stopped = new Promise<void>((resolve) => (stopping.signal.aborted ? resolve() : stopping.signal.addEventListener("abort", () => resolve(), { once: true })));

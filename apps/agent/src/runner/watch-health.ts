@@ -1,7 +1,8 @@
 /**
  * From "spawned" to "healthy" and back, for one life of the child. Until the first success probes come quickly, so
  * that a deploy does not wait a whole interval for a program that needs 100 ms; failures are then measured in time
- * (failure_threshold intervals), because counting quick ones would call a slow start unhealthy.
+ * (failure_threshold intervals after the start period), because counting quick ones would call a slow start unhealthy.
+ * The start period ends when it was first called running: what has once been up is no longer starting.
  */
 import type { AbortSignalLike, Clock, ProbeSpec } from "@skep/core";
 
@@ -39,7 +40,7 @@ export async function watchHealth({ probe, settleMs, clock, over, probeOnce, rep
     if (over.aborted) return;
     successes = problem === undefined ? successes + 1 : 0;
     failures = problem === undefined ? 0 : failures + 1;
-    const late = clock.mono() - startMs >= probe.failure_threshold * probe.interval_ms;
+    const late = clock.mono() - startMs >= (probe.start_period_ms ?? 0) + probe.failure_threshold * probe.interval_ms;
     const failing = reported === "unhealthy" || (reported === undefined ? late : failures >= probe.failure_threshold);
     if (successes >= probe.success_threshold && reported !== "running") {
       report({ state: (reported = "running") });

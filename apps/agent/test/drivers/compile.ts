@@ -3,7 +3,7 @@
  * test yesterday's build. Types are not checked here; `npm run check` does that.
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -16,11 +16,12 @@ function emit(rootDir: string, entries: readonly string[], outDir: string): void
   writeFileSync(join(outDir, "package.json"), `{"type":"module"}`);
 }
 
-/** Returns the path of a runner made of nothing but `src/runner`. */
+/** Returns the path of a runner made of nothing but `src/runner`; gRPC, which only such a probe loads, is found where the repository has it. */
 export function compileRunner(outDir: string): string {
   const root = join(repository, "apps/agent/src/runner");
   mkdirSync(outDir, { recursive: true });
   emit(root, [join(root, "main.ts")], outDir);
+  symlinkSync(join(repository, "node_modules"), join(outDir, "node_modules"));
   return join(outDir, "main.js");
 }
 

@@ -1,8 +1,9 @@
 /** Probes decide what "running" means. */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { ProbeSpec } from "@skep/core";
-import { eventually, tempDir } from "@skep/testkit";
+import { eventually, tempAuthority, tempDir } from "@skep/testkit";
 import { expect, test } from "vitest";
 import { createWorld, FOREVER, labelsFor, living, never, node, observed, specFor, startAndWait } from "./world.ts";
 
@@ -69,4 +70,26 @@ test("success_threshold counts in a row: a program that answers once is not yet 
   const command = node(`const fs = require("node:fs"); const p = ${JSON.stringify(join(dir, "n"))}; const n = fs.existsSync(p) ? Number(fs.readFileSync(p)) + 1 : 1; fs.writeFileSync(p, String(n)); process.exit(n === 2 ? 1 : 0)`);
   await startAndWait(driver, labels, specFor(FOREVER, { probe: { type: "exec", command, ...pace, success_threshold: 3 } }));
   expect(Number(readFileSync(join(dir, "n"), "utf8"))).toBeGreaterThanOrEqual(5); // ok, bad, ok, ok, ok
+});
+
+test("grpc over TLS, by the runner: not serving, then serving", async () => {
+  const { driver } = createWorld();
+  const labels = labelsFor();
+  const authority = tempAuthority();
+  const { certPem, keyPem } = authority.master();
+  const flag = join(tempDir("flag"), "up");
+  const server = node(`
+    const { Server, ServerCredentials } = require(process.env.GRPC);
+    const pass = (bytes) => bytes;
+    const server = new Server();
+    server.addService({ Check: { path: "/grpc.health.v1.Health/Check", requestStream: false, responseStream: false, requestSerialize: pass, requestDeserialize: pass, responseSerialize: pass, responseDeserialize: pass } },
+      { Check: (call, answer) => answer(null, Buffer.from([8, require("node:fs").existsSync(process.env.FLAG) ? 1 : 2])) });
+    server.bindAsync("127.0.0.1:" + process.env.PORT, ServerCredentials.createSsl(null, [{ cert_chain: Buffer.from(process.env.CERT), private_key: Buffer.from(process.env.KEY) }]), () => {});`);
+  const probe: ProbeSpec = { type: "grpc", port: "rpc", tls: "on", tls_ca_pem: authority.authority.certPem, ...pace };
+  const spec = specFor(server, { probe, ports: [{ name: "rpc", protocol: "tcp" }], env: { FLAG: flag, CERT: certPem, KEY: keyPem, GRPC: createRequire(import.meta.url).resolve("@grpc/grpc-js") } });
+  await driver.start(labels, spec, never);
+  await eventually(async () => (await observed(driver, labels)).error?.includes("the server says NOT_SERVING"), { what: "not serving, in words" });
+  writeFileSync(flag, "");
+  await driver.wait(labels, spec, never);
+  expect(await observed(driver, labels)).toMatchObject({ state: "running" });
 });

@@ -60,6 +60,21 @@ test("once running, one failure below the threshold is forgiven", async () => {
   await world.done;
 });
 
+test("failures within the start period do not count; what was once running is past it", async () => {
+  const starting = { start_period_ms: 100_000 };
+  const slow = watched(["refused"], starting);
+  while (slow.reports.length === 0) await slow.step(10_000);
+  expect(slow.reports[0]).toMatchObject({ state: "unhealthy" });
+  expect(slow.reports[0]?.at).toBeGreaterThanOrEqual(120_000);
+  slow.end();
+  await slow.done;
+  const fallen = watched([undefined, "down", "down"], starting);
+  while (fallen.reports.length < 2) await fallen.step(10_000);
+  expect(fallen.reports[1]).toMatchObject({ state: "unhealthy", at: 20_000 });
+  fallen.end();
+  await fallen.done;
+});
+
 test("nothing is reported after the end", async () => {
   const world = watched([undefined]);
   world.end();

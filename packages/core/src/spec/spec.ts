@@ -41,7 +41,7 @@ export type ProbeSpec = {
   readonly success_threshold: number;
   /** Consecutive failures before the component is called unhealthy. */
   readonly failure_threshold: number;
-  /** Failures before this much of the component's life do not count, ms. Absent = 0. */
+  /** Failures before this much of the component's life do not count, ms; over at once when it was first running. Absent = 0. */
   readonly start_period_ms?: number | undefined;
 } & (
   | ({ readonly type: "tcp"; readonly port: string | number } & ProbeTls)
