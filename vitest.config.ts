@@ -19,7 +19,7 @@ export default defineConfig({
         test: {
           name: "packages",
           include: ["packages/*/{src,test}/**/*.test.ts", "apps/{master,agent,cli,up,bench}/{src,test}/**/*.test.ts"],
-          globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts"],
+          globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts", "packages/testkit/src/vitest/engine-setup.ts"],
           testTimeout: 30_000,
           hookTimeout: 30_000,
         },
@@ -29,7 +29,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["apps/e2e/test/**/*.test.ts"],
-          globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts"],
+          globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts", "packages/testkit/src/vitest/engine-setup.ts"],
           testTimeout: 240_000,
           hookTimeout: 120_000,
           fileParallelism: false,

@@ -7,3 +7,4 @@ export * from "./temp-database.ts";
 export * from "./program.ts";
 export * from "./temp-authority.ts";
 export * from "./memory-store/index.ts";
+export * from "./engine/index.ts";

@@ -31,7 +31,7 @@ function makeRoot(): string {
   return path;
 }
 
-function isAlive(pid: number): boolean {
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

@@ -4,3 +4,5 @@ export type { PostgresForTests } from "./postgres-setup.ts";
 export { useDatabase } from "./use-database.ts";
 export { storeConformance } from "../store-conformance/index.ts";
 export type { OpenedStore } from "../store-conformance/index.ts";
+export type { EngineForTests } from "./engine-setup.ts";
+export { noEngine, useEngine } from "./use-engine.ts";
