@@ -1,9 +1,11 @@
-/** The agent's settings, from its environment: parsed once, and every fault named at once. */
+/** The agent's settings, from its environment and its file: parsed once, and every fault named at once. */
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { SkepError } from "@skep/core";
 import { resolveAgentDir } from "@skep/pki";
 import { z } from "zod";
+import { findConfigFile, readConfigFile, readCredential, SYSTEM_CONFIG_DIR, type RegistryCredential } from "./config-file.ts";
+import type { FileSettings } from "./config-schema.ts";
 
 export const FAILPOINTS = ["after_journal", "after_begun", "after_stop_old", "after_start_new", "before_ended", "before_report", "before_ack_write"] as const;
 
@@ -21,10 +23,14 @@ const environment = z.object({
   SKEP_STOP_WORKLOADS_ON_EXIT: flag,
   SKEP_SUPERVISED: flag,
   SKEP_ALLOW_FAILPOINTS: flag,
+  SKEP_AGENT_CONFIG: z.string().min(1).optional(),
+  SKEP_HOST_BOOT_ID: z.string().max(64).optional(),
   SKEP_FAILPOINT: z.string().regex(new RegExp(`^(${FAILPOINTS.join("|")}):kill$`), `must be one of ${FAILPOINTS.join(", ")}, followed by :kill`).optional(),
 });
 
-export interface AgentConfig {
+export interface AgentConfig extends FileSettings {
+  /** Where the file's part comes from; undefined = there is none. */
+  readonly file: string | undefined;
   readonly agentDir: string;
   readonly stateDir: string;
   readonly port: number;
@@ -37,10 +43,14 @@ export interface AgentConfig {
   readonly supervised: boolean;
   /** The point at which the process kills itself; for tests only. */
   readonly failpoint: string | undefined;
+  /** The kernel's boot as a test says it; undefined = ask the kernel. */
+  readonly hostBootId: string | undefined;
+  /** What the host keeps under a name that specs may give; undefined = there is none. Throws when its password file cannot be used. For the engine, never for a log. */
+  readonly credential: (name: string) => RegistryCredential | undefined;
 }
 
-/** Throws `invalid_request` with every faulty variable. Variables that are empty count as not set. */
-export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env, home: string = homedir()): AgentConfig {
+/** Throws `invalid_request` with every faulty variable, or with every fault of the file. Variables that are empty count as not set. */
+export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env, home: string = homedir(), systemDir: string = SYSTEM_CONFIG_DIR): AgentConfig {
   const set = Object.fromEntries(Object.entries(env).filter(([name, value]) => name.startsWith("SKEP_") && value !== undefined && value !== ""));
   const parsed = environment.safeParse(set);
   if (!parsed.success) {
@@ -49,7 +59,15 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
   }
   const values = parsed.data;
   const agentDir = resolveAgentDir({ configured: values.SKEP_AGENT_DIR, home });
+  const file = findConfigFile({ configured: values.SKEP_AGENT_CONFIG, agentDir, systemDir });
+  const settings = readConfigFile(file);
   return {
+    ...settings,
+    credential: (name) => {
+      const registry = Object.hasOwn(settings.registries, name) ? settings.registries[name] : undefined;
+      return registry === undefined ? undefined : readCredential(registry);
+    },
+    file,
     agentDir,
     stateDir: values.SKEP_STATE_DIR ?? join(agentDir, "state"),
     port: values.SKEP_AGENT_PORT,
@@ -60,5 +78,6 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     stopWorkloadsOnExit: values.SKEP_STOP_WORKLOADS_ON_EXIT,
     supervised: values.SKEP_SUPERVISED,
     failpoint: values.SKEP_ALLOW_FAILPOINTS ? values.SKEP_FAILPOINT?.replace(":kill", "") : undefined,
+    hostBootId: values.SKEP_ALLOW_FAILPOINTS ? values.SKEP_HOST_BOOT_ID : undefined,
   };
 }

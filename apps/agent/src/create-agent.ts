@@ -5,9 +5,10 @@
  */
 import { networkInterfaces } from "node:os";
 import type { Clock, Driver, Logger, Policy, Rng } from "@skep/core";
-import { uuidv7 } from "@skep/core";
+import { allowanceCapabilities, uuidv7 } from "@skep/core";
 import type { AgentIdentity } from "@skep/pki";
 import { specHash } from "@skep/runtime";
+import type { AllowanceDeps } from "./executor/check-allowances.ts";
 import { createExecutor } from "./executor/create-executor.ts";
 import type { Executor } from "./executor/types.ts";
 import { createIdentityKeeper } from "./identity/keeper.ts";
@@ -18,7 +19,7 @@ import { createLocalServer } from "./routes/create-local-server.ts";
 import { createAgentServer, type AgentServer } from "./routes/create-server.ts";
 import { AGENT_VERSION } from "./version.ts";
 
-export interface AgentDeps {
+export interface AgentDeps extends AllowanceDeps {
   readonly agentDir: string;
   readonly journal: JournalStore;
   readonly drivers: readonly Driver[];
@@ -88,7 +89,7 @@ export function createAgent(deps: AgentDeps): Agent {
   };
   const reporter = createReporter({
     executor, clock, rng, logger, agentVersion: AGENT_VERSION, hostBootId: deps.hostBootId, agentUrl, failpoint: deps.failpoint,
-    capabilities: deps.drivers.map((driver) => `driver:${driver.name}`), resources: deps.resources,
+    capabilities: () => [...deps.drivers.map((driver) => `driver:${driver.name}`), ...allowanceCapabilities(deps.allowed())], resources: deps.resources,
     link: () => keeper.link(),
     reloadIdentity: () => keeper.reload(),
     rotate: () => keeper.rotate(),

@@ -1,13 +1,14 @@
 /** The agent's process: reads its settings, builds the real parts, starts, and minds its signals. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { PRODUCTION_POLICY, SkepError } from "@skep/core";
+import { PRODUCTION_POLICY, SkepError, type Logger } from "@skep/core";
 import { closeOnParentExit, createLogger, hostBootId, lockStateDir, onShutdownSignals, systemClock, systemRng } from "@skep/runtime";
 import { readConfig, type AgentConfig } from "./config.ts";
 import { readResources } from "./reporter/resources.ts";
 import { createAgent } from "./create-agent.ts";
 import { createNoopDriver, createProcessDriver, defaultRunnerPath } from "./drivers/index.ts";
 import { runEnrol } from "./enrol-command.ts";
+import { realPath } from "./real-path.ts";
 import { createFileJournal } from "./journal/file-journal.ts";
 
 const USAGE = "usage: skep-agent [--json] [--print-config] | skep-agent enrol <bundle-file | - | pasted bundle> [--json]";
@@ -45,7 +46,8 @@ async function enrol(source: string | undefined, config: AgentConfig, json: bool
   return 0;
 }
 
-async function run(config: AgentConfig, json: boolean): Promise<void> {
+async function run(first: AgentConfig, json: boolean): Promise<void> {
+  let config = first;
   const logger = createLogger({ level: config.logLevel, name: "skep-agent", destination: "stderr" });
   const clock = systemClock();
   const rng = systemRng();
@@ -59,6 +61,7 @@ async function run(config: AgentConfig, json: boolean): Promise<void> {
     agentDir: config.agentDir, journal, drivers: [processes, createNoopDriver({ stateDir: noop, clock, rng })], clock, rng, logger,
     policy: PRODUCTION_POLICY, hostBootId: hostBootId(), listen: { host: config.listen, port: config.port },
     localPort: config.localPort, agentUrl: config.agentUrl, resources: () => readResources(config.stateDir), failpoint: failpointOf(config),
+    allowed: () => config.allow, realpath: realPath,
   });
 
   const leave = async (workloads: boolean, why: string): Promise<void> => {
@@ -72,7 +75,10 @@ async function run(config: AgentConfig, json: boolean): Promise<void> {
   onShutdownSignals((signal) => void leave(config.stopWorkloadsOnExit, signal));
   // Nobody is left to ask for it: workloads stay, and the next start adopts them.
   if (config.supervised) closeOnParentExit(() => void leave(false, "the supervisor is gone"));
-  process.on("SIGHUP", () => void agent.reloadIdentity());
+  process.on("SIGHUP", () => {
+    void agent.reloadIdentity();
+    config = reread(config, logger);
+  });
 
   try {
     await agent.start();
@@ -83,6 +89,19 @@ async function run(config: AgentConfig, json: boolean): Promise<void> {
   const facts = await agent.whenReady;
   if (json) print({ ...facts, pid: process.pid });
   else logger.info(facts, "ready");
+}
+
+/** What the file says now; a faulty one changes nothing. The environment of a process does not change, so only the file counts. */
+function reread(config: AgentConfig, logger: Logger): AgentConfig {
+  try {
+    const next = readConfig();
+    if (next.docker.host !== config.docker.host) logger.warn({ present: config.docker.host, next: next.docker.host }, "docker.host counts from the next start");
+    logger.info({ file: next.file }, "the configuration was read again");
+    return next;
+  } catch (err) {
+    logger.error({ err }, "the configuration was not taken: the one before still holds");
+    return config;
+  }
 }
 
 function failpointOf({ failpoint }: AgentConfig): ((name: string) => void) | undefined {

@@ -2,21 +2,29 @@
 import { SkepError, type Driver } from "@skep/core";
 import { specProblems, type DryRunReply, type PendingJob } from "@skep/protocol";
 import type { PlacementEntry } from "../journal/records.ts";
+import { allowanceProblems, type AllowanceDeps } from "./check-allowances.ts";
 import { planComponents, wantedHashes, type PlannedComponent, type Seen } from "./plan.ts";
 
-interface CheckDeps {
+interface CheckDeps extends AllowanceDeps {
   readonly drivers: readonly Driver[];
   readonly hash: (value: object) => string;
 }
 
 /** Throws spec_hash_mismatch, spec_refused or unknown_component: refusals that no repetition can turn round. */
-export function checkCommand(command: PendingJob, applied: PlacementEntry | undefined, { drivers, hash }: CheckDeps): void {
+export async function checkCommand(command: PendingJob, applied: PlacementEntry | undefined, deps: CheckDeps): Promise<void> {
+  const { drivers, hash } = deps;
   if (command.operation === "teardown") return;
   const found = hash(command.spec);
   if (found !== command.spec_hash) throw new SkepError("spec_hash_mismatch", `the spec hashes to ${found}, the command says ${command.spec_hash}`);
   if (!drivers.some((driver) => driver.name === command.spec.driver)) throw new SkepError("spec_refused", `this host has no ${command.spec.driver} driver`);
   const problems = specProblems(command.spec);
   if (problems.length > 0) throw new SkepError("spec_refused", problems.map((problem) => problem.message).join("; ").slice(0, 500));
+  const forbidden = await allowanceProblems(command.spec, deps);
+  if (forbidden.length > 0) {
+    throw new SkepError("spec_refused", forbidden.map((problem) => problem.message).join("; ").slice(0, 500), {
+      errors: forbidden.map(({ path, message }) => ({ pointer: path.map((part) => `/${part}`).join(""), message })),
+    });
+  }
   if (command.operation === "mutate") {
     const names = new Set([...command.spec.components, ...(applied?.spec.components ?? [])].map((component) => component.name));
     const unknown = (command.components ?? []).filter((name) => !names.has(name));
@@ -25,11 +33,11 @@ export function checkCommand(command: PendingJob, applied: PlacementEntry | unde
 }
 
 /** The same plan the job would make, against the same sight. Writes nothing. */
-export function dryRunOf(command: PendingJob, applied: PlacementEntry | undefined, deps: CheckDeps, seen: readonly Seen[]): DryRunReply {
+export async function dryRunOf(command: PendingJob, applied: PlacementEntry | undefined, deps: CheckDeps, seen: readonly Seen[]): Promise<DryRunReply> {
   const removals = [...new Set(seen.map((item) => item.component.labels.component))].map((component) => ({ component, action: "remove" as const }));
   if (command.operation === "teardown") return { status: "dry_run", plan: removals, warnings: applied === undefined && seen.length === 0 ? ["nothing is deployed there"] : [] };
   if (command.operation === "mutate" && applied === undefined) throw new SkepError("no_active_deployment", "nothing is deployed on this placement");
-  checkCommand(command, applied, deps);
+  await checkCommand(command, applied, deps);
   const only = command.operation === "mutate" ? command.components : undefined;
   const plan = planComponents(command.spec, wantedHashes(command.spec, applied, only, deps.hash), seen, only);
   const warnings: string[] = [];

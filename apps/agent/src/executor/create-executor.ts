@@ -77,7 +77,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       );
       if (verdict.kind === "duplicate" && known !== undefined) return acceptedReply(known, true);
       if (verdict.kind === "refuse") throw new SkepError(verdict.code, verdict.detail);
-      checkCommand(command, applied, deps);
+      await checkCommand(command, applied, deps);
       admitting += 1;
       try {
         await ledger.write([{ kind: "accepted", opSeq: ledger.nextSeq(), bootId, at: now(), command }], { sync: true });

@@ -1,10 +1,11 @@
 /** The executor's face: what the routes, the reporter and the simulator see of it. */
 import type { AgentPhase, Clock, DeltaResult, Driver, JobStatus, Logger, ObservedComponent, Operation, Policy, ReportedPlacement, Rng } from "@skep/core";
 import type { AcceptedReply, CancelReply, Delta, DryRunReply, JobView, PendingJob } from "@skep/protocol";
+import type { AllowanceDeps } from "./check-allowances.ts";
 import type { Floor, JournalStore } from "../journal/records.ts";
 
 /** All I/O of the executor is behind these: it runs unchanged in the simulator. */
-export interface ExecutorDeps {
+export interface ExecutorDeps extends AllowanceDeps {
   readonly journal: JournalStore;
   readonly drivers: readonly Driver[];
   readonly clock: Clock;

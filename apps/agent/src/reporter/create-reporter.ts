@@ -37,8 +37,8 @@ export interface ReporterDeps {
   readonly logger: Logger;
   readonly agentVersion: string;
   readonly hostBootId: string;
-  /** Names of what this agent can run. */
-  readonly capabilities: readonly string[];
+  /** What this agent can run and what its owner allows; asked at every beat, because a configuration can change. */
+  readonly capabilities: () => readonly string[];
   /** What the machine has; a failure leaves it out of the beat. */
   readonly resources: () => Promise<Readonly<Record<string, number>>>;
   readonly failpoint?: ((name: string) => void) | undefined;
@@ -205,7 +205,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
     const answer = await post(link, "/swarm/heartbeat", {
       host_uuid: link.hostId, agent_version: deps.agentVersion, protocol: 1, boot_id: executor.bootId, host_boot_id: deps.hostBootId,
       session_epoch: session, seq: (seq += 1), op_seq: opSeq, sent_at: toIso(clock.now()), phase, interval_ms: Math.round(intervalMs),
-      cert: link.cert, capabilities: deps.capabilities, ...(resources === undefined ? {} : { resources }), ...packed, status: { ...packed.status },
+      cert: link.cert, capabilities: deps.capabilities(), ...(resources === undefined ? {} : { resources }), ...packed, status: { ...packed.status },
     });
     if (answer.kind !== "answer" || answer.status >= 300) return (await handleRefusal("heartbeat", answer, link)) ? "stale" : "done";
     accepted();

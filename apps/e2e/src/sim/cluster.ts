@@ -1,6 +1,6 @@
 /** Masters and hosts put together from production code: `createControl` over one ledger, `createExecutor` per host. */
 import { createExecutor, type Executor } from "@skep/agent";
-import { SkepError, instant, timingsFor, uuidv7, type HostId, type Logger, type Policy, type Timings } from "@skep/core";
+import { NO_ALLOWANCES, SkepError, instant, timingsFor, uuidv7, type HostId, type Logger, type Policy, type Timings } from "@skep/core";
 import { createControl } from "@skep/master";
 import { loop, specHash, type Loop } from "@skep/runtime";
 import { createMemoryDatabase, type MemoryDatabase, type StorePoint } from "@skep/testkit";
@@ -151,7 +151,7 @@ export function createCluster({ world, policy, timings, truth, hosts: hostCount,
       });
       const rng = world.rng(label);
       const executor = createExecutor({
-        journal: disk.open(mine), drivers: [workloads.driver(mine)], clock: mine.clock, rng, logger, policy, hash: specHash,
+        journal: disk.open(mine), drivers: [workloads.driver(mine)], clock: mine.clock, rng, logger, policy, hash: specHash, allowed: () => NO_ALLOWANCES, realpath: async (path) => path,
         bootId: uuidv7(mine.clock.now(), rng), failpoint: mine.failpoint,
       });
       running = { process: mine, executor };

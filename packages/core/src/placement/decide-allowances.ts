@@ -32,7 +32,7 @@ export function decideAllowances(spec: Spec, allowed: Allowances): AllowanceProb
       problems.push({ path: ["components", index, "container", field], message: `${name}: ${what} is not allowed on this host (its owner allows it with ${setting})` });
     };
     for (const mount of container.mounts ?? []) {
-      if (mount.type === "bind" && !allowed.hostMounts.some((root) => isBelow(mount.source, root))) refuse("mounts", `mounting ${mount.source}`, "allow.host_mounts");
+      if (mount.type === "bind" && !isMountAllowed(mount.source, allowed.hostMounts)) refuse("mounts", `mounting ${mount.source}`, "allow.host_mounts");
     }
     if (container.privileged === true && !allowed.privileged) refuse("privileged", "privileged mode", "allow.privileged");
     for (const field of ["network_mode", "pid_mode", "ipc_mode"] as const) {
@@ -48,6 +48,8 @@ export function decideAllowances(spec: Spec, allowed: Allowances): AllowanceProb
   });
   return problems;
 }
+
+export const isMountAllowed = (source: string, roots: Allowances["hostMounts"]): boolean => roots.some((root) => isBelow(source, root));
 
 /** By text alone, on a path that is refused unless it is normal; where links lead is for the agent to look at. */
 function isBelow(path: string, root: string): boolean {
