@@ -1,6 +1,7 @@
 /** Values typed on the command line. A wrong one is a usage error that says what would be right. */
 import { InvalidArgumentError } from "commander";
 import { isName } from "@skep/core";
+import { parseBytes, parseNumber } from "./compose/units.ts";
 import { parseDurationS } from "./text/time.ts";
 
 export function duration(minS: number, maxS: number): (text: string) => number {
@@ -24,6 +25,19 @@ export function oneOf<T extends string>(values: readonly T[]): (text: string) =>
     if (found === undefined) throw new InvalidArgumentError(`Give one of ${values.join(", ")}.`);
     return found;
   };
+}
+
+/** "512m" → bytes. */
+export function size(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes === undefined) throw new InvalidArgumentError("Give a size such as 512m or 1g.");
+  return bytes;
+}
+
+export function processors(text: string): number {
+  const count = parseNumber(text);
+  if (count === undefined || count < 0.01 || count > 1_024) throw new InvalidArgumentError("Give a number of processors such as 0.5 or 2.");
+  return count;
 }
 
 /** Names and ids alike: what the API takes for either. */

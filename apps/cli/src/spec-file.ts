@@ -20,20 +20,21 @@ export interface SpecFile {
   locate(pointer: string): string | undefined;
 }
 
+export const readSpecFile = async (session: Pick<Session, "readStdin">, path: string): Promise<SpecFile> => parseSpecFile(await readSpecText(session, path), path === "-" ? "stdin" : path);
+
 /** `-` is stdin. Throws a usage error. */
-export async function readSpecFile(session: Pick<Session, "readStdin">, path: string): Promise<SpecFile> {
-  if (path === "-") return parseSpecFile(await session.readStdin(), "stdin");
+export async function readSpecText(session: Pick<Session, "readStdin">, path: string): Promise<string> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = path === "-" ? await session.readStdin() : await readFile(path, "utf8");
   } catch (error) {
     throw usageError(`${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? "error"}).`, "Give a YAML or JSON file, or - for stdin.");
   }
-  return parseSpecFile(text, path);
+  if (Buffer.byteLength(text) > MAX_BYTES) throw usageError(`${path === "-" ? "stdin" : path} has more than ${MAX_BYTES} bytes.`, "A deployment is small; is this the right file?");
+  return text;
 }
 
 export function parseSpecFile(text: string, name: string): SpecFile {
-  if (Buffer.byteLength(text) > MAX_BYTES) throw usageError(`${name} has more than ${MAX_BYTES} bytes.`, "A deployment is small; is this the right file?");
   const lines = new LineCounter();
   const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const at = (offset: number): string => {

@@ -1,18 +1,20 @@
 /** `skep deploy`: from a file to running, or to a plan. */
 import type { Command } from "commander";
+import { stringify } from "yaml";
 import { acceptedOperation, deployRequest, operationPlan } from "@skep/protocol";
 import { usageError } from "../cli-error.ts";
+import { isCompose, readComposeFile, type ComposeFlags } from "../compose/compose-file.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
-import { collectRefs, integer, pair, ref } from "../options.ts";
+import { collect, collectRefs, integer, pair, ref } from "../options.ts";
 import type { Act, Session } from "../session.ts";
-import { checkRequest, locateRefusal, readSpecFile } from "../spec-file.ts";
+import { checkRequest, locateRefusal, parseSpecFile, readSpecText, type SpecFile } from "../spec-file.ts";
+import { toned, type Line } from "../text/line.ts";
 import { hasChanges, planLines } from "../views/plan.ts";
 import { runOperation } from "../wait/run-operation.ts";
 import { waitOf, withOperation, type OperationFlags } from "./operations.ts";
 
-interface Flags extends OperationFlags {
+interface Flags extends OperationFlags, ComposeFlags {
   readonly file?: string;
-  readonly name?: string;
   readonly host?: string[];
   readonly replicas?: number;
   readonly constraint?: Record<string, string>;
@@ -20,10 +22,11 @@ interface Flags extends OperationFlags {
   readonly plan?: boolean;
   readonly dryRun?: boolean;
   readonly exitCode?: boolean;
+  readonly printSpec?: boolean;
 }
 
 export function registerDeploy(program: Command, act: Act): void {
-  withOperation(program.command("deploy [file]").description("deploy what a YAML or JSON file says, and wait until it runs"))
+  withOperation(program.command("deploy [file]").description("deploy what a spec or a Compose file says, and wait until it runs"))
     .option("-f, --file <file>", "the deployment; - for stdin")
     .option("--name <name>", "instead of the file's name", ref)
     .option("--host <host>", "run it there; may be repeated", collectRefs)
@@ -32,6 +35,10 @@ export function registerDeploy(program: Command, act: Act): void {
     .option("--replace", "over an existing deployment of that name")
     .option("--plan", "show what would happen and change nothing")
     .option("--dry-run", "the same as --plan")
+    .option("--print-spec", "print what would be sent, and send nothing")
+    .option("--profile <name>", "Compose: with the services of this profile; may be repeated", collect)
+    .option("--env-file <file>", "Compose: variables for the file, instead of the .env beside it; may be repeated", collect)
+    .option("--ignore-build", "Compose: run a service's image although it has a build")
     .option("--exit-code", "with --plan: exit 10 when something would change")
     .action(act(deploy));
 }
@@ -41,7 +48,7 @@ async function deploy(session: Session, positional: string | undefined, flags: F
   if (path === undefined) throw usageError("Say what to deploy.", "skep deploy -f web.yaml");
   if (flags.file !== undefined && positional !== undefined) throw usageError(`Two files are given: ${positional} and ${flags.file}.`);
   if (flags.host !== undefined && flags.replicas !== undefined) throw usageError("--host and --replicas exclude each other.", "Name the hosts, or say how many.");
-  const file = await readSpecFile(session, path);
+  const file = await readDeployment(session, path, flags);
   const plan = flags.plan === true || flags.dryRun === true;
   const body = {
     ...file.value,
@@ -52,6 +59,11 @@ async function deploy(session: Session, positional: string | undefined, flags: F
     ...(plan ? { dry_run: true } : {}),
   };
   checkRequest(deployRequest, body, file, file.name);
+  if (flags.printSpec === true) {
+    if (session.json) session.terminal.json(body);
+    else session.terminal.show(...stringify(body, { lineWidth: 0 }).trimEnd().split("\n"));
+    return EXIT.ok;
+  }
   try {
     // The file itself may ask for a dry run.
     if ((body as { dry_run?: unknown }).dry_run === true) {
@@ -64,6 +76,19 @@ async function deploy(session: Session, positional: string | undefined, flags: F
   } catch (error) {
     throw locateRefusal(error, file);
   }
+}
+
+/** What is not one of our own files is a Compose file, converted. */
+async function readDeployment(session: Session, path: string, flags: Flags): Promise<SpecFile> {
+  const text = await readSpecText(session, path);
+  if (!isCompose(text, path)) {
+    const only = ([["profile", "--profile"], ["envFile", "--env-file"], ["ignoreBuild", "--ignore-build"]] as const).find(([flag]) => flags[flag] !== undefined);
+    if (only !== undefined) throw usageError(`${only[1]} is for Compose files, and ${path === "-" ? "stdin" : path} is none.`, "A Compose file has services at its top.");
+    return parseSpecFile(text, path === "-" ? "stdin" : path);
+  }
+  const file = await readComposeFile(text, path, flags, session.env.inherited);
+  session.terminal.say(...file.warnings.map(({ at, key, message }): Line => [toned("warning", "warn"), `: ${at} ${key}: ${message}`]));
+  return file;
 }
 
 /** Hosts and replicas exclude each other, so the one that is given on the command line takes the other's place. */
