@@ -191,7 +191,7 @@ test("rollback and teardown send what they were told", async () => {
   expect((await run("rollback", "web")).code).toBe(2);
   await run("rollback", "web", "--generation", "2", "--no-wait");
   await run("teardown", "web", "--force", "--no-wait");
-  expect(api.seen.map((seen) => seen.body)).toEqual([{ generation: 2 }, { force: true }]);
+  expect(api.seen.filter(({ id }) => id !== "getDeployment").map((seen) => seen.body)).toEqual([{ generation: 2 }, { force: true }]);
 });
 
 test("explain: the master's words, its events, and placements by DEPLOYMENT@HOST", async () => {
@@ -236,4 +236,26 @@ test.each([[["bogus"]], [["host", "ls", "--nope"]], [["host", "add"]], [["host",
 
 test.each([["--help"], ["host", "--help"], ["lifecycle", "ls", "--help"], ["--version"]])("help is a result: %s", async (...argv) => {
   expect(await run(...argv)).toMatchObject({ code: 0, err: "", out: expect.stringMatching(/./) as string });
+});
+
+const CONTAINERS = { driver: "docker", components: [{ name: "api", container: { image: "api:1", resources: { pids: 100, cpus: 1 } } }, { name: "db", container: { image: "db:1" } }], volumes: { data: {}, shared: { external: "shared" } } };
+
+test("mutate: an image and limits of one component; the limits that are not typed stay", async () => {
+  api.on("getDeployment", { body: { ...detail("web", []), spec: CONTAINERS } });
+  api.on("mutateDeployment", { status: 202, body: accepted(1) });
+  await run("mutate", "web", "--component", "api", "--image", "api:2", "--memory", "512m", "--no-wait");
+  expect(api.seen.at(-1)!.body).toEqual({ components: { api: { container: { image: "api:2", resources: { pids: 100, cpus: 1, memory_bytes: 536_870_912 } } } } });
+  await run("mutate", "web", "--component", "db", "--image", "db:2", "--env", "A=b", "--no-wait");
+  expect(api.seen.at(-1)!.body).toEqual({ components: { db: { env: { A: "b" }, container: { image: "db:2" } } } });
+  expect(api.seen).toHaveLength(3);
+  for (const wrong of [["--image", "api:2"], ["--component", "api", "--memory", "lots"], ["--component", "api", "--cpus", "0"]]) expect(await run("mutate", "web", ...wrong)).toMatchObject({ code: 2 });
+});
+
+test("teardown keeps volumes and says which; --volumes asks for their end", async () => {
+  api.on("getDeployment", { body: { ...detail("web", []), spec: CONTAINERS } });
+  api.on("teardownDeployment", { status: 202, body: accepted(1) });
+  expect((await run("teardown", "web", "--no-wait")).err).toBe("Kept on its hosts, with what is in them: the volumes data (--volumes would remove them).\n");
+  expect(api.seen.at(-1)!.body).toEqual({ force: false });
+  expect((await run("teardown", "web", "--no-wait", "--volumes")).err).toBe("");
+  expect(api.seen.at(-1)!.body).toEqual({ force: false, volumes: true });
 });

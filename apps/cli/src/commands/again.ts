@@ -41,7 +41,7 @@ export function registerAgain(program: Command, act: Act): void {
     .option("--volumes", "remove its volumes too, with all that is in them; without it they are kept")
     .action(act(async (session, deployment: string, flags: OperationFlags & { force?: boolean; volumes?: boolean }): Promise<ExitCode> => {
       const kept = flags.volumes === true ? [] : await volumesOf(session, deployment);
-      const reply = await send(session, "teardownDeployment", deployment, { force: flags.force === true, volumes: flags.volumes === true, ...timeoutOf(flags) });
+      const reply = await send(session, "teardownDeployment", deployment, { force: flags.force === true, ...(flags.volumes === true ? { volumes: true } : {}), ...timeoutOf(flags) });
       if (kept.length > 0) session.terminal.say(`Kept on its hosts, with what is in them: the volumes ${kept.join(", ")} (--volumes would remove them).`);
       return runOperation(session, "teardown", reply, waitOf(flags));
     }));
