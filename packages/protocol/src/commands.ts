@@ -69,7 +69,10 @@ export const jobView = z.object({
   accepted_at: z.string(),
   started_at: z.string().optional(),
   completed_at: z.string().optional(),
+  /** Grows only when real work moved on (G2). */
   progress: counterSchema.optional(),
+  /** What it is doing, while it runs. */
+  phase: z.string().optional(),
   op_seq: counterSchema,
   boot_id: z.string(),
 });

@@ -4,13 +4,14 @@
  * say did not happen, and what it says is told until somebody has acknowledged it.
  */
 import { SkepError, decideAdmission, toIso, uuidv7, type AgentPhase } from "@skep/core";
-import type { AcceptedReply, CancelReply, Delta, PendingJob } from "@skep/protocol";
+import type { AcceptedReply, CancelReply, Delta, JobView, PendingJob } from "@skep/protocol";
 import type { EndedRecord, JobEntry } from "../journal/records.ts";
 import { createLedger } from "../journal/ledger.ts";
 import { checkCommand, dryRunOf } from "./check-command.ts";
 import { deltaOf, viewOf } from "./delta.ts";
-import { createEyes } from "./eyes.ts";
+import { RuntimeAway, createEyes } from "./eyes.ts";
 import { createKeyedLock } from "../keyed-lock.ts";
+import { LOOK_LIMIT_MS } from "./limits.ts";
 import { createScheduler } from "./scheduler.ts";
 import { settleUnfinished } from "./settle-unfinished.ts";
 import type { CancelAsk, Executor, ExecutorDeps } from "./types.ts";
@@ -35,8 +36,15 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   const tell = (listeners: ReadonlySet<() => void>): void => listeners.forEach((listener) => listener());
   const newId = (): string => uuidv7(clock.now(), rng);
   const now = (): string => toIso(clock.now());
+  /** Where something of a job's placement may be. Where nobody knows, anywhere. */
+  const neededBy = ({ placementId, command }: Pick<JobEntry, "placementId" | "command">): readonly string[] | "all" => {
+    const applied = state.placements.get(placementId)?.spec.driver;
+    const asked = command === undefined || command.operation === "teardown" ? undefined : command.spec.driver;
+    const names = [asked, applied].filter((name) => name !== undefined);
+    return names.length === 0 ? "all" : [...new Set(names)];
+  };
   const scheduler = createScheduler({
-    ...deps, ledger, eyes, newId, now,
+    ...deps, ledger, eyes, newId, now, neededBy,
     onDelta: () => tell(deltaListeners),
     onChange: () => tell(changeListeners),
   });
@@ -48,10 +56,10 @@ export function createExecutor(deps: ExecutorDeps): Executor {
 
   async function load(): Promise<void> {
     await ledger.load();
-    const runnable = await settleUnfinished({ ledger, eyes, clock, logger, newId, now, halted: scheduler.halted });
+    const { unbegun, unseen } = await settleUnfinished({ ledger, eyes, clock, logger, newId, now, neededBy, halted: scheduler.halted });
     if (phase !== "booting") return;
     phase = "ready";
-    scheduler.start(runnable);
+    scheduler.start(unbegun, unseen);
     tell(deltaListeners);
   }
 
@@ -71,7 +79,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         },
         {
           phase, sessionEpoch: session, known: known?.status, floor: state.floors.get(command.placement_id),
-          appliedGeneration: applied?.generation, queued: scheduler.queued() + admitting,
+          appliedGeneration: applied?.generation, queued: scheduler.queuedWith(command) + admitting,
         },
         policy,
       );
@@ -99,14 +107,16 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         await writeTombstone(jobId, ask);
         return { status: "cancelled", job_id: jobId };
       }
-      const asItStands = (): CancelReply => ({ status: state.jobs.get(jobId)!.status, job_id: jobId, job: viewOf(state.jobs.get(jobId)!) });
+      const asItStands = (): CancelReply => ({ status: state.jobs.get(jobId)!.status, job_id: jobId, job: view(state.jobs.get(jobId)!) });
       // `absent` means "seal it if you do not know it": a job that is known is not the asker's to stop.
       if (ask.reason === "absent" || entry.completedAt !== undefined) return asItStands();
       if (phase === "stopping") throw new SkepError("agent_draining", "the agent is stopping; ask again after its restart");
       if ((await scheduler.cancel(jobId)) === "cancelled") return asItStands();
-      return { status: "cancelling", job_id: jobId, job: viewOf(state.jobs.get(jobId)!) };
+      return { status: "cancelling", job_id: jobId, job: view(state.jobs.get(jobId)!) };
     });
   }
+
+  const view = (entry: JobEntry): JobView => viewOf(entry, scheduler.live(entry.jobId));
 
   async function writeTombstone(jobId: string, ask: CancelAsk): Promise<void> {
     const { placement_id: placementId, deployment, operation, generation, epoch } = ask;
@@ -164,29 +174,36 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     dryRun: async (command) => {
       requireLoaded();
       const applied = state.placements.get(command.placement_id);
-      return dryRunOf(command, applied, deps, await eyes.placement(command.placement_id));
+      const seen = await eyes.placement(command.placement_id, neededBy({ placementId: command.placement_id, command })).catch((error: unknown) => {
+        throw error instanceof RuntimeAway ? new SkepError("unavailable_observation", error.message) : error;
+      });
+      return dryRunOf(command, applied, deps, seen);
     },
     cancel,
     job: (jobId) => {
       requireLoaded();
       const entry = state.jobs.get(jobId);
-      return entry === undefined ? undefined : viewOf(entry);
+      return entry === undefined ? undefined : view(entry);
     },
     inventory: () => ({
       op_seq: ledger.settledSeq(),
-      jobs: phase === "booting" || !policy.outboxAndInventory ? null : [...state.jobs.values()].filter((entry) => !entry.acked).map((entry) => ({
-        job_id: entry.jobId, operation: entry.operation, status: entry.status, progress: entry.steps.length,
-        ...(entry.startedAt === undefined ? {} : { started_at: entry.startedAt }),
-      })),
+      jobs: phase === "booting" || !policy.outboxAndInventory ? null : [...state.jobs.values()].filter((entry) => !entry.acked).map((entry) => {
+        const live = scheduler.live(entry.jobId);
+        return {
+          job_id: entry.jobId, operation: entry.operation, status: entry.status, progress: live?.progress ?? entry.steps.length,
+          ...(live === undefined ? {} : { phase: live.phase }),
+          ...(entry.startedAt === undefined ? {} : { started_at: entry.startedAt }),
+        };
+      }),
     }),
-    snapshot: async () => {
+    snapshot: async (limitMs = LOOK_LIMIT_MS) => {
       if (phase === "booting") return { deployed: false, placements: null, observed_error: "booting" };
-      try {
-        const placements = viewPlacements(state, await eyes.all());
-        return { deployed: placements.some((placement) => placement.state !== "absent"), placements };
-      } catch (error) {
-        return { deployed: state.placements.size > 0, placements: null, observed_error: (error instanceof Error ? error.message : String(error)).slice(0, 500) };
-      }
+      const sight = await eyes.glance(limitMs);
+      const error = sight.blind.map((one) => (deps.drivers.length === 1 ? one.because : `${one.driver.name}: ${one.because}`)).join("; ").slice(0, 500);
+      // Nothing could be seen at all: then the last observation stands, and is getting old.
+      if (sight.sighted === 0) return { deployed: state.placements.size > 0, placements: null, observed_error: error };
+      const placements = viewPlacements(state, sight);
+      return { deployed: placements.some((placement) => placement.state !== "absent"), placements, ...(error === "" ? {} : { observed_error: error }) };
     },
     deltas,
     ack,
@@ -210,6 +227,11 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       return eyes.stopAll((placementId, component) => (state.placements.get(placementId)?.spec.components.find((one) => one.name === component)?.stop_timeout_s ?? 10) * 1000);
     },
     logs: (placementId, component, offset, limit) => eyes.logs(placementId, component, offset, limit),
-    observe: async () => (await eyes.all()).map((seen) => seen.component),
+    observe: async () => {
+      const { seen, blind } = await eyes.all();
+      const [first] = blind;
+      if (first !== undefined) throw new RuntimeAway(first.driver, first.because);
+      return seen.map((item) => item.component);
+    },
   };
 }

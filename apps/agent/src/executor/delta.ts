@@ -34,11 +34,18 @@ function fit(delta: Delta): Delta {
   return { ...delta, steps };
 }
 
-export function viewOf(entry: JobEntry): JobView {
+/** What only the run of a job knows. */
+export interface LiveJob {
+  readonly progress: number;
+  readonly phase: string;
+}
+
+export function viewOf(entry: JobEntry, live?: LiveJob): JobView {
   return {
     job_id: entry.jobId, placement_id: entry.placementId, deployment: entry.deployment, operation: entry.operation, status: entry.status,
     generation: entry.generation, epoch: entry.epoch, accepted_at: entry.acceptedAt, op_seq: entry.opSeq, boot_id: entry.bootId,
-    steps: stepsOf(entry.steps.slice(-MAX_STEPS)), progress: entry.steps.length,
+    steps: stepsOf(entry.steps.slice(-MAX_STEPS)), progress: live?.progress ?? entry.steps.length,
+    ...(live === undefined ? {} : { phase: live.phase }),
     ...(entry.error === undefined ? {} : { error: entry.error }),
     ...(entry.errorCode === undefined ? {} : { error_code: entry.errorCode }),
     ...(entry.startedAt === undefined ? {} : { started_at: entry.startedAt }),

@@ -1,8 +1,8 @@
 /**
- * What a job is given and how it speaks: steps, guards and outcomes. A step that fails is recorded before its error
- * travels on, so that a row that says `failed` says where.
+ * What a job is given and how it speaks: guards and outcomes. A step that fails is recorded before its error travels
+ * on (step.ts), so that a row that says `failed` says where.
  */
-import { DriverError, SkepError, type AbortSignalLike, type Clock, type StepResult } from "@skep/core";
+import { DriverError, SkepError, type AbortSignalLike, type Clock, type Driver, type StepResult } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
 import type { EndStatus, PlacementEntry } from "../journal/records.ts";
 import type { Seen } from "./plan.ts";
@@ -28,12 +28,27 @@ export interface JobContext {
   halted(): boolean;
   /** No newer generation or epoch of this placement has been taken since. */
   isNewest(): boolean;
-  /** What every driver runs or remembers for this placement. */
+  /** What every driver runs or remembers for this placement. Rejects when one that it needs cannot look. */
   look(): Promise<Seen[]>;
-  driver(name: string): Seen["driver"];
+  driver(name: string): Driver;
+  /** The drivers that may hold something of this placement. */
+  readonly needed: readonly Driver[];
+  canLook(driver: Driver): Promise<boolean>;
   /** Durable before it resolves. */
   begin(wanted: Readonly<Record<string, string>>): Promise<void>;
   record(step: StepResult): void;
+  /** What it is doing, for people. */
+  enter(phase: string): void;
+  /** Real work moved on: the job's limit runs anew. */
+  moved(): void;
+  /** From here on something of it may run or be half done: it ends on what is seen, however long the runtime is away. */
+  touch(): void;
+  touched(): boolean;
+  /**
+   * Gives the job's slot up until `driver` can observe again, and takes one then. `leave` ends the waiting early.
+   * Rejects with `Halted` only.
+   */
+  awaitRuntime(driver: Driver, leave: AbortSignalLike | undefined): Promise<void>;
   hash(value: object): string;
   failpoint(name: string): void;
 }
@@ -59,30 +74,29 @@ export function guard(context: JobContext): void {
 export function guardAbort(context: JobContext): void {
   if (context.halted()) throw new Halted();
   const reason = context.reason();
-  if (reason !== undefined) throw new JobFailure(reason, reason === "timeout" ? `it ran past its limit of ${context.command.timeout_s} s` : "it was cancelled");
+  if (reason !== undefined) throw new JobFailure(reason, reason === "timeout" ? limitWords(context) : "it was cancelled");
 }
 
-export async function step(context: JobContext, name: string, work: () => Promise<void>): Promise<void> {
-  if (context.halted()) throw new Halted();
-  const startMs = context.clock.mono();
-  const ms = (): number => Math.max(0, Math.round(context.clock.mono() - startMs));
-  try {
-    await work();
-  } catch (error) {
-    // A failure that arrives while the process is leaving is the leaving's fault, not the job's.
-    if (context.halted()) throw new Halted();
-    context.record({ name, ok: false, error: wordsOf(error), ms: ms() });
-    throw error;
-  }
-  if (context.halted()) throw new Halted();
-  context.record({ name, ok: true, ms: ms() });
+const limitWords = (context: JobContext): string => `nothing moved for its limit of ${context.command.timeout_s} s`;
+
+/** What the undoing of a job came to. */
+export interface Undone {
+  /** To add to the error: empty when all is as it was. */
+  readonly note: string;
+  /** Components of the job's own that still run. */
+  readonly left: readonly string[];
 }
 
-export function outcomeOf(error: unknown, context: JobContext, note = ""): JobOutcome {
+export function outcomeOf(error: unknown, context: JobContext, { note, left }: Undone = { note: "", left: [] }): JobOutcome {
   const reason = context.reason();
   const words = `${wordsOf(error)}${note}`.slice(0, 2_000);
+  // Cancelled means confirmed stopped: what still runs makes it a failure that says so.
+  if (reason === "cancelled" && left.length > 0) return { status: "failed", errorCode: "still_running", error: `it was cancelled, and ${left.join(", ")} could not be stopped${note}`.slice(0, 2_000) };
   if (reason === "cancelled") return { status: "cancelled", errorCode: "cancelled", error: `cancelled${note}` };
-  if (reason === "timeout") return { status: "failed", errorCode: "timeout", error: `ran past its limit of ${context.command.timeout_s} s: ${words}`.slice(0, 2_000) };
+  if (reason === "timeout") {
+    const limit = limitWords(context);
+    return { status: "failed", errorCode: "timeout", error: (words.startsWith(limit) ? words : `${limit}: ${words}`).slice(0, 2_000) };
+  }
   const code = error instanceof JobFailure || error instanceof DriverError || error instanceof SkepError ? error.code : "internal";
   return { status: "failed", errorCode: code, error: words };
 }

@@ -28,6 +28,8 @@ export interface PlannedComponent {
 const KEEPABLE: readonly ComponentState[] = ["running", "starting", "exited"];
 const ALIVE: readonly ComponentState[] = ["running", "starting", "unhealthy", "backoff"];
 export const isAlive = (seen: Seen): boolean => ALIVE.includes(seen.component.state);
+/** Changed behind our back: it is not what was started, whatever its hash says (B10). */
+export const hasDrifted = (seen: Seen): boolean => (seen.component.drift?.length ?? 0) > 0;
 
 /**
  * The hash each component should run under. A component that means the same as in the applied spec keeps the hash it
@@ -57,7 +59,7 @@ export function planComponents(spec: Spec, wanted: Readonly<Record<string, strin
       plan.push({ ...base, action: "keep", keep: undefined, old: [] });
       continue;
     }
-    const keep = here.find((item) => item.component.labels.componentHash === hash && KEEPABLE.includes(item.component.state));
+    const keep = here.find((item) => item.component.labels.componentHash === hash && KEEPABLE.includes(item.component.state) && !hasDrifted(item));
     const old = here.filter((item) => item !== keep);
     plan.push({ ...base, action: keep !== undefined ? "keep" : old.some(isAlive) ? "recreate" : "create", keep, old });
   }

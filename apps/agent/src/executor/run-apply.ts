@@ -1,32 +1,39 @@
-/** Deploy and mutate: bring the placement to its spec, stop-first per component, or back to where it was. */
-import { type AbortSignalLike, type ComponentSpec, type WorkloadLabels } from "@skep/core";
+/**
+ * Deploy and mutate: bring the placement to its spec, or back to where it was. Stop-first: what changed gives way, then
+ * its successor starts. Start-first: every successor is healthy before the first old one is touched, so a failure costs
+ * nothing that ran.
+ */
+import { type Driver, type WorkloadLabels } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
 import type { PlacementEntry } from "../journal/records.ts";
-import { Halted, JobFailure, guard, guardAbort, outcomeOf, step, type JobContext, type JobOutcome } from "./job-context.ts";
+import { Halted, JobFailure, guard, guardAbort, outcomeOf, type JobContext, type JobOutcome } from "./job-context.ts";
 import { inStopOrder, isAlive, planComponents, startLevels, wantedHashes, type PlannedComponent, type Seen } from "./plan.ts";
 import { rollBack } from "./run-rollback.ts";
-import { stopOne, stopTimeoutMs, type Effects } from "./stop-one.ts";
-import { untilSignal } from "./verbs.ts";
+import { ensureShared, pruneShared } from "./shared-things.ts";
+import { look, step } from "./step.ts";
+import { noEffects, stopOne, stopTimeoutMs, type Effects } from "./stop-one.ts";
+import { waitForAll } from "./wait-healthy.ts";
 
 export type ApplyCommand = Exclude<PendingJob, { operation: "teardown" }>;
+
+export const startsFirst = (command: ApplyCommand): boolean => command.spec.update_order === "start_first";
 
 export async function applySpec(context: JobContext, command: ApplyCommand): Promise<JobOutcome> {
   const { applied } = context;
   const only = command.operation === "mutate" ? command.components : undefined;
-  const seen = await context.look();
+  const seen = await look(context);
   guard(context);
   const wanted = wantedHashes(command.spec, applied, only, context.hash);
   const plan = planComponents(command.spec, wanted, seen, only);
   await context.begin(wanted);
   context.failpoint("after_begun");
-  const effects: Effects = { started: [], stopped: [] };
+  const effects = noEffects();
   try {
     if (command.desired === "stopped") await stopAll(context, command, plan, seen, effects);
     else await bringUp(context, command, plan, effects);
   } catch (error) {
     if (error instanceof Halted) throw error;
-    const note = await rollBack(context, effects);
-    return outcomeOf(error, context, note);
+    return outcomeOf(error, context, await rollBack(context, effects, startsFirst(command)));
   }
   return { status: "succeeded", placement: placementOf(command, wanted, applied) };
 }
@@ -40,23 +47,37 @@ export function placementOf(command: ApplyCommand, hashes: Readonly<Record<strin
 }
 
 async function bringUp(context: JobContext, command: ApplyCommand, plan: readonly PlannedComponent[], effects: Effects): Promise<void> {
-  const { clock, signal, applied } = context;
   const driver = context.driver(command.spec.driver);
-  const labelsOf = (item: PlannedComponent): WorkloadLabels => ({
+  const labelsOf = (item: PlannedComponent): WorkloadLabels => item.keep?.component.labels ?? {
     placementId: command.placement_id, deployment: command.deployment, component: item.name, jobId: command.job_id,
     generation: command.generation, epoch: command.epoch, componentHash: item.hash!,
-  });
+  };
   const fresh = plan.filter((item) => item.action === "create" || item.action === "recreate");
+  guard(context);
+  await ensureShared(context, command, driver, effects);
   for (const item of fresh) {
     guard(context);
-    await step(context, `prepare ${item.name}`, () => untilSignal(clock, `prepare ${item.name}`, signal, () => driver.prepare(labelsOf(item), item.spec!, signal)));
+    await step(context, { name: `prepare ${item.name}`, phase: "prepare", driver }, (signal, progress) => driver.prepare(labelsOf(item), item.spec!, signal, progress));
   }
-  const old = inStopOrder(plan.flatMap((item) => item.old), applied?.spec ?? command.spec);
+  const first = startsFirst(command);
+  if (!first) await stopOld(context, command, plan, effects);
+  await startAll(context, command, plan, fresh, driver, labelsOf, effects);
+  if (first) await stopOld(context, command, plan, effects);
+  await step(context, { name: "look again", phase: "look", driver }, () => confirmRunning(context, plan, labelsOf));
+  await pruneShared(context, command, driver);
+  guardAbort(context);
+}
+
+async function stopOld(context: JobContext, command: ApplyCommand, plan: readonly PlannedComponent[], effects: Effects): Promise<void> {
+  const old = inStopOrder(plan.flatMap((item) => item.old), context.applied?.spec ?? command.spec);
   for (const item of old) {
     guard(context);
     await stopOne(context, item, stopTimeoutMs(context, command, item), effects, true);
   }
   if (old.length > 0) context.failpoint("after_stop_old");
+}
+
+async function startAll(context: JobContext, command: ApplyCommand, plan: readonly PlannedComponent[], fresh: readonly PlannedComponent[], driver: Driver, labelsOf: (item: PlannedComponent) => WorkloadLabels, effects: Effects): Promise<void> {
   const byName = new Map(plan.map((item) => [item.name, item]));
   for (const level of startLevels(command.spec.components)) {
     const here = level.flatMap((component) => byName.get(component.name) ?? []);
@@ -65,48 +86,28 @@ async function bringUp(context: JobContext, command: ApplyCommand, plan: readonl
       guard(context);
       const labels = labelsOf(item);
       effects.started.push({ labels, driver, stopTimeoutMs: item.spec!.stop_timeout_s * 1000 });
-      await step(context, `start ${item.name}`, () => untilSignal(clock, `start ${item.name}`, signal, () => driver.start(labels, item.spec!, signal)));
+      await step(context, { name: `start ${item.name}`, phase: "start", driver }, (signal, progress) => driver.start(labels, item.spec!, signal, progress));
       context.failpoint("after_start_new");
     }
-    await waitFor(context, here.filter((item) => fresh.includes(item) || item.keep?.component.state === "starting"), (item) => item.keep?.component.labels ?? labelsOf(item), driver);
+    await waitForAll(context, here.filter((item) => fresh.includes(item) || isOnItsWay(item)).map((item) => ({ item, labels: labelsOf(item), driver: item.keep?.driver ?? driver })));
   }
-  await step(context, "look again", () => confirmRunning(context, plan));
-  guardAbort(context);
 }
 
+/** Kept, and not yet what it is to be. */
+const isOnItsWay = ({ keep, spec }: PlannedComponent): boolean =>
+  keep !== undefined && (keep.component.state === "starting" || (spec?.run_to_completion === true && keep.component.state !== "exited"));
+
 /** What was waited for first may have died while the last was waited for: a success must hold at its own moment. */
-async function confirmRunning(context: JobContext, plan: readonly PlannedComponent[]): Promise<void> {
+async function confirmRunning(context: JobContext, plan: readonly PlannedComponent[], labelsOf: (item: PlannedComponent) => WorkloadLabels): Promise<void> {
   const seen = await context.look();
   const dead = plan.filter((item) => {
     if (item.spec === undefined || (item.keep === undefined && item.action === "keep")) return false;
-    const here = seen.find((one) => one.component.labels.component === item.name && one.component.labels.componentHash === item.hash);
+    const labels = labelsOf(item);
+    const here = seen.find(({ component }) => component.labels.component === item.name && component.labels.componentHash === item.hash && component.labels.jobId === labels.jobId);
     return here === undefined || here.component.state === "failed" || here.component.state === "stopped";
   });
   if (dead.length > 0) throw new JobFailure("exited_early", `not running any more: ${dead.map((item) => item.name).join(", ")}`);
 }
-
-/** Waits for a group together; the first failure ends the waiting of the others. */
-async function waitFor(context: JobContext, items: readonly PlannedComponent[], labelsOf: (item: PlannedComponent) => WorkloadLabels, driver: Seen["driver"]): Promise<void> {
-  if (items.length === 0) return;
-  const group = new AbortController();
-  const leave = (): void => group.abort();
-  if (context.signal.aborted) leave();
-  context.signal.addEventListener("abort", leave, { once: true });
-  let first: { error: unknown } | undefined;
-  await Promise.all(items.map(async (item) => {
-    try {
-      await step(context, `wait ${item.name}`, () => waitOne(context, labelsOf(item), item.spec!, group.signal, item.keep?.driver ?? driver));
-    } catch (error) {
-      first ??= { error };
-      leave();
-    }
-  }));
-  context.signal.removeEventListener("abort", leave);
-  if (first !== undefined) throw first.error;
-}
-
-const waitOne = (context: JobContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike, driver: Seen["driver"]): Promise<void> =>
-  untilSignal(context.clock, `wait ${spec.name}`, signal, () => driver.wait(labels, spec, signal));
 
 async function stopAll(context: JobContext, command: ApplyCommand, plan: readonly PlannedComponent[], seen: readonly Seen[], effects: Effects): Promise<void> {
   const gone = new Set(plan.filter((item) => item.action === "remove").map((item) => item.name));

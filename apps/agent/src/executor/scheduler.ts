@@ -1,15 +1,20 @@
 /**
- * Who runs when: first come, first served, one job per placement, a few at once. Invariants: a job leaves the queue
- * exactly once; an outcome is durable before it is told; a full disk delays the telling, never changes the outcome.
+ * Who runs when: first come, first served, one job per placement, a few at once for each driver. Invariants: a job
+ * leaves the queue exactly once; an outcome is durable before it is told; a full disk delays the telling, never changes
+ * the outcome; a job that waits for its runtime holds no slot and keeps its placement.
  */
-import { SkepError, type StepResult } from "@skep/core";
-import type { Delta } from "@skep/protocol";
+import { SkepError } from "@skep/core";
+import type { Delta, PendingJob } from "@skep/protocol";
 import type { Ledger } from "../journal/ledger.ts";
 import type { JobEntry } from "../journal/records.ts";
-import { deltaOf } from "./delta.ts";
+import { deltaOf, type LiveJob } from "./delta.ts";
 import type { Eyes } from "./eyes.ts";
-import { Halted, JobFailure, type AbortReason, type JobContext, type JobOutcome } from "./job-context.ts";
+import { createLiveRun, type LiveRun } from "./live-run.ts";
+import { Halted, JobFailure, type JobOutcome } from "./job-context.ts";
 import { runJob } from "./run-job.ts";
+import { createRuntimeWatch } from "./runtime-watch.ts";
+import { settleLater } from "./settle-later.ts";
+import { createSlots } from "./slots.ts";
 import type { ExecutorDeps } from "./types.ts";
 
 /** Between tries to write an outcome on a full disk. */
@@ -20,24 +25,22 @@ export interface SchedulerDeps extends ExecutorDeps {
   readonly eyes: Eyes;
   readonly newId: () => string;
   readonly now: () => string;
+  /** The drivers that may hold something of the job's placement. */
+  readonly neededBy: (entry: JobEntry) => readonly string[] | "all";
   readonly onDelta: () => void;
   readonly onChange: () => void;
 }
 
-interface Run {
-  readonly placementId: string;
-  readonly abort: (reason: AbortReason) => void;
-  readonly done: Promise<void>;
-  delta: { readonly id: string; forgotten: boolean } | undefined;
-}
-
 export interface Scheduler {
-  /** Lets jobs run, beginning with these. */
-  start(jobIds: readonly string[]): void;
+  /** Lets jobs run, beginning with these; `unseen` were begun before a restart and are settled once they can be looked at. */
+  start(jobIds: readonly string[], unseen: readonly string[]): void;
   push(jobId: string): void;
-  queued(): number;
+  /** How many wait for the slots that this command would work in. */
+  queuedWith(command: PendingJob): number;
   /** `cancelled`: it never began, and that is durable. `cancelling`: an outcome will follow. */
   cancel(jobId: string): Promise<"cancelled" | "cancelling">;
+  /** What only the run of a job knows; undefined = it does not run. */
+  live(jobId: string): LiveJob | undefined;
   runningDeltas(): Delta[];
   forgetRunningDelta(deltaId: string): void;
   halted(): boolean;
@@ -50,78 +53,48 @@ export interface Scheduler {
 export function createScheduler(deps: SchedulerDeps): Scheduler {
   const { ledger, clock, logger, eyes } = deps;
   const { state } = ledger;
-  const maxRuns = deps.maxConcurrentJobs ?? 2;
   let queue: string[] = [];
-  const runs = new Map<string, Run>();
+  const runs = new Map<string, { readonly live: LiveRun; readonly placementId: string; readonly done: Promise<void> }>();
   const halt = new AbortController();
+  const slots = createSlots(deps.maxConcurrentJobs ?? 2, () => pump());
+  const watch = createRuntimeWatch(deps.drivers, clock, halt.signal, eyes.canLook);
   let open = false;
 
+  /** Whose slots a job works in. A teardown of what nobody knows has its own. */
+  const slotOf = ({ placementId, command }: Pick<JobEntry, "placementId" | "command">): string => (command !== undefined && command.operation !== "teardown" ? command.spec.driver : (state.placements.get(placementId)?.spec.driver ?? "unknown"));
+
   function pump(): void {
-    while (open && !halt.signal.aborted && runs.size < maxRuns) {
+    while (open && !halt.signal.aborted) {
       const busy = new Set([...runs.values()].map((run) => run.placementId));
-      const next = queue.find((jobId) => !runs.has(jobId) && !busy.has(state.jobs.get(jobId)?.placementId ?? ""));
+      const next = queue.map((jobId) => state.jobs.get(jobId)).find((entry) => entry !== undefined && !runs.has(entry.jobId) && !busy.has(entry.placementId) && slots.free(slotOf(entry)));
       if (next === undefined) return;
-      queue.splice(queue.indexOf(next), 1);
-      const entry = state.jobs.get(next);
-      if (entry?.command !== undefined) launch(entry);
+      queue.splice(queue.indexOf(next.jobId), 1);
+      if (next.command !== undefined) launch(next, (live) => runJob(live.context));
     }
   }
 
-  function launch(entry: JobEntry): void {
-    const controller = new AbortController();
-    let reason: AbortReason | undefined;
-    const abort = (why: AbortReason): void => {
-      reason ??= why;
-      controller.abort();
-    };
-    const run: Run = { placementId: entry.placementId, abort, delta: undefined, done: Promise.resolve().then(() => work(entry, run, controller, () => reason)) };
-    runs.set(entry.jobId, run);
-  }
-
-  async function work(entry: JobEntry, run: Run, controller: AbortController, reason: () => AbortReason | undefined): Promise<void> {
-    const command = entry.command!;
-    const ended = new AbortController();
-    const steps: StepResult[] = [];
-    void clock.sleep(command.timeout_s * 1000, ended.signal).then(() => {
-      if (!ended.signal.aborted) run.abort("timeout");
+  function launch(entry: JobEntry, work: (live: LiveRun) => Promise<JobOutcome>): void {
+    const slot = slotOf(entry);
+    slots.take(slot);
+    const live = createLiveRun({ ...deps, entry, slot, slots, watch, halt: halt.signal, writeUntilDone });
+    const done = Promise.resolve().then(async () => {
+      try {
+        const outcome = await work(live);
+        await finish(entry.jobId, outcome, live);
+      } catch (err) {
+        if (!(err instanceof Halted)) logger.error({ err, jobId: entry.jobId }, "a job ended without an outcome; it is settled at the next start");
+      } finally {
+        runs.delete(entry.jobId);
+        live.end();
+        deps.onChange();
+        pump();
+      }
     });
-    const context: JobContext = {
-      command, clock, signal: controller.signal, reason, hash: deps.hash,
-      applied: state.placements.get(entry.placementId),
-      halted: () => halt.signal.aborted,
-      isNewest: () => {
-        const floor = state.floors.get(entry.placementId);
-        return !deps.policy.generationCheck || floor === undefined || (command.generation >= floor.generation && command.epoch >= floor.epoch);
-      },
-      look: () => eyes.placement(entry.placementId),
-      driver: eyes.driver,
-      begin: async (wanted) => {
-        await writeUntilDone(() => ledger.write([{ kind: "begun", jobId: entry.jobId, at: deps.now(), wanted }], { sync: true }), controller.signal);
-        run.delta = { id: deps.newId(), forgotten: false };
-        deps.onDelta();
-      },
-      record: (one) => {
-        steps.push(one);
-        // Not synced, not awaited: steps of a job in progress are for people; the outcome carries them again.
-        void ledger.write([{ kind: "step", jobId: entry.jobId, step: one }], { sync: false }).catch(() => undefined);
-      },
-      failpoint: (name) => deps.failpoint?.(name),
-    };
-    try {
-      const outcome = await runJob(context);
-      await finish(entry.jobId, outcome, steps);
-    } catch (err) {
-      if (!(err instanceof Halted)) logger.error({ err, jobId: entry.jobId }, "a job ended without an outcome; it is settled at the next start");
-    } finally {
-      ended.abort();
-      runs.delete(entry.jobId);
-      deps.onChange();
-      pump();
-    }
+    runs.set(entry.jobId, { live, placementId: entry.placementId, done });
   }
 
-  async function finish(jobId: string, outcome: JobOutcome, steps: readonly StepResult[]): Promise<void> {
-    const record = { kind: "ended", jobId, at: deps.now(), deltaId: deps.newId(), steps: steps.slice(-200), ...outcome } as const;
+  async function finish(jobId: string, outcome: JobOutcome, live: LiveRun): Promise<void> {
+    const record = { kind: "ended", jobId, at: deps.now(), deltaId: deps.newId(), steps: live.steps.slice(-200), ...outcome } as const;
     deps.failpoint?.("before_ended");
     await writeUntilDone(() => ledger.write([{ ...record, opSeq: ledger.nextSeq() }], { sync: true }), undefined);
     logger.info({ jobId, status: outcome.status, errorCode: outcome.errorCode, error: outcome.error }, "a job ended");
@@ -145,7 +118,7 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
   async function cancel(jobId: string): Promise<"cancelled" | "cancelling"> {
     const run = runs.get(jobId);
     if (run !== undefined) {
-      run.abort("cancelled");
+      run.live.abort("cancelled");
       return "cancelling";
     }
     const at = queue.indexOf(jobId);
@@ -164,8 +137,12 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
   }
 
   return {
-    start: (jobIds) => {
+    start: (jobIds, unseen) => {
       open = true;
+      for (const jobId of unseen) {
+        const entry = state.jobs.get(jobId);
+        if (entry !== undefined) launch(entry, (live) => settleLater(live, entry));
+      }
       queue = [...jobIds, ...queue];
       pump();
     },
@@ -173,15 +150,22 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
       queue.push(jobId);
       pump();
     },
-    queued: () => queue.length,
+    queuedWith: (command) => {
+      const slot = slotOf({ placementId: command.placement_id, command });
+      return queue.filter((jobId) => slotOf(state.jobs.get(jobId)!) === slot).length;
+    },
     cancel,
-    runningDeltas: () => [...runs].flatMap(([jobId, run]) => {
+    live: (jobId) => {
+      const run = runs.get(jobId)?.live;
+      return run === undefined ? undefined : { progress: run.progress(), phase: run.phase() };
+    },
+    runningDeltas: () => [...runs].flatMap(([jobId, { live }]) => {
       const entry = state.jobs.get(jobId);
       // Superseded by the terminal one as soon as that exists.
-      return entry === undefined || entry.status !== "running" || run.delta === undefined || run.delta.forgotten ? [] : [deltaOf(entry, run.delta.id, "running")];
+      return entry === undefined || entry.status !== "running" || live.delta === undefined || live.delta.forgotten ? [] : [deltaOf(entry, live.delta.id, "running")];
     }),
     forgetRunningDelta: (deltaId) => {
-      for (const run of runs.values()) if (run.delta?.id === deltaId) run.delta.forgotten = true;
+      for (const { live } of runs.values()) if (live.delta?.id === deltaId) live.delta.forgotten = true;
     },
     halted: () => halt.signal.aborted,
     stop: () => {
@@ -190,7 +174,7 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
     },
     abandon: async (timeoutMs) => {
       const late = new AbortController();
-      for (const run of runs.values()) run.abort("cancelled");
+      for (const { live } of runs.values()) live.abort("cancelled");
       await Promise.race([Promise.all([...runs.values()].map((run) => run.done)), clock.sleep(timeoutMs, late.signal)]);
       late.abort();
     },

@@ -1,18 +1,17 @@
 /**
  * Boot: settles every unfinished job of the journal before anything is answered. It looks until it can look, because a
- * guess here would be told as a fact; what is on its way up gets a moment to arrive.
+ * guess here would be told as a fact; what is on its way up gets a moment to arrive. A driver that cannot look keeps
+ * its own jobs unsettled and nobody else's: they are settled once it can, and until then they are running.
  */
-import type { Clock, Logger } from "@skep/core";
+import type { Clock, Driver, Logger } from "@skep/core";
 import type { Ledger } from "../journal/ledger.ts";
 import type { JobEntry } from "../journal/records.ts";
-import type { Eyes } from "./eyes.ts";
+import type { Eyes, Sight } from "./eyes.ts";
+import { patienceMs, settleJob } from "./settle.ts";
 import type { Seen } from "./plan.ts";
-import { isUndecided, settleJob } from "./settle.ts";
 
-/** Between looks while something is starting or a driver cannot look. */
+/** Between looks while something is starting or nothing can look. */
 const LOOK_AGAIN_MS = 500;
-/** How long something that is starting is waited for. Longer: the host is mute after a restart; shorter: slow probes read as interrupted. */
-const PATIENCE_MS = 3_000;
 
 export interface SettleDeps {
   readonly ledger: Ledger;
@@ -22,35 +21,54 @@ export interface SettleDeps {
   readonly newId: () => string;
   readonly now: () => string;
   readonly halted: () => boolean;
+  readonly neededBy: (entry: JobEntry) => readonly string[] | "all";
 }
 
-/** Resolves with the ids of the jobs that were never begun, in order of acceptance. */
-export async function settleUnfinished({ ledger, eyes, clock, logger, newId, now, halted }: SettleDeps): Promise<string[]> {
+/** Ids of the jobs that were never begun, in order of acceptance, and of those that cannot be settled yet. */
+export interface Unsettled {
+  readonly unbegun: readonly string[];
+  readonly unseen: readonly string[];
+}
+
+export async function settleUnfinished({ ledger, eyes, clock, logger, newId, now, halted, neededBy }: SettleDeps): Promise<Unsettled> {
   const unfinished = [...ledger.state.jobs.values()].filter((entry) => entry.completedAt === undefined).sort((a, b) => a.opSeq - b.opSeq);
   const begun = unfinished.filter((entry) => entry.begun);
+  const unseen: string[] = [];
   if (begun.length > 0) {
-    const seen = await lookLong(begun);
+    const sight = await lookLong(begun);
     for (const entry of begun) {
-      const settled = settleJob(entry, ledger.state.placements.get(entry.placementId), seen.filter((item) => item.component.labels.placementId === entry.placementId));
-      if (settled === undefined || halted()) continue;
+      if (sight === undefined || halted()) break;
+      if (!canJudge(entry, sight)) {
+        unseen.push(entry.jobId);
+        continue;
+      }
+      const settled = settleJob(entry, ledger.state.placements.get(entry.placementId), itemsOf(entry, sight.seen));
+      if (settled === undefined) continue;
       const { steps, ...outcome } = settled;
       logger.info({ jobId: entry.jobId, status: outcome.status, because: steps.at(-1)?.name ?? outcome.error }, "an unfinished job was settled by looking");
       await writeUntilDone(() => ledger.write([{ kind: "ended", opSeq: ledger.nextSeq(), jobId: entry.jobId, at: now(), deltaId: newId(), steps, ...outcome }], { sync: true }));
     }
   }
-  return unfinished.filter((entry) => !entry.begun).map((entry) => entry.jobId);
+  return { unbegun: unfinished.filter((entry) => !entry.begun).map((entry) => entry.jobId), unseen };
 
-  async function lookLong(entries: readonly JobEntry[]): Promise<Seen[]> {
+  function canJudge(entry: JobEntry, { blind }: Sight): boolean {
+    const needed = neededBy(entry);
+    return !blind.some((one) => needed === "all" || needed.includes(one.driver.name));
+  }
+
+  async function lookLong(entries: readonly JobEntry[]): Promise<Sight | undefined> {
     const startMs = clock.mono();
+    const told = new Set<Driver>();
     for (;;) {
-      try {
-        const seen = await eyes.all();
-        const undecided = entries.some((entry) => isUndecided(entry, seen.filter((item) => item.component.labels.placementId === entry.placementId)));
-        if (!undecided || clock.mono() - startMs >= PATIENCE_MS) return seen;
-      } catch (err) {
-        logger.error({ err }, "a driver could not look; unfinished jobs stay unsettled until it can");
+      if (halted()) return undefined;
+      const sight = await eyes.all();
+      const judged = entries.filter((entry) => canJudge(entry, sight));
+      const patience = Math.max(0, ...judged.map((entry) => patienceMs(entry, itemsOf(entry, sight.seen))));
+      for (const { driver, error: err } of sight.blind.filter((one) => !told.has(one.driver))) {
+        told.add(driver);
+        logger.error({ driver: driver.name, err }, "a driver could not look; unfinished jobs that it may run stay unsettled until it can");
       }
-      if (halted()) return [];
+      if (sight.sighted > 0 && clock.mono() - startMs >= patience) return sight;
       await clock.sleep(LOOK_AGAIN_MS);
     }
   }
@@ -66,3 +84,5 @@ export async function settleUnfinished({ ledger, eyes, clock, logger, newId, now
     }
   }
 }
+
+const itemsOf = (entry: JobEntry, seen: readonly Seen[]): Seen[] => seen.filter((item) => item.component.labels.placementId === entry.placementId);

@@ -12,9 +12,13 @@ export interface Settled extends JobOutcome {
 /** undefined = it was never begun and runs normally. `seen` is what the drivers see of its placement. */
 export function settleJob(entry: JobEntry, applied: PlacementEntry | undefined, seen: readonly Seen[]): Settled | undefined {
   const { command } = entry;
-  const desired = command !== undefined && command.operation !== "teardown" ? command.desired : "running";
+  const asked = command === undefined || command.operation === "teardown" ? undefined : command;
   const verdict = decideSettle(
-    { operation: entry.operation, begun: entry.begun, desired, wanted: entry.wanted },
+    {
+      operation: entry.operation, begun: entry.begun, desired: asked?.desired ?? "running", wanted: entry.wanted,
+      only: asked?.operation === "mutate" ? asked.components : undefined,
+      toCompletion: asked?.spec.components.filter((component) => component.run_to_completion === true).map((component) => component.name),
+    },
     seen.map(({ component }) => ({ component: component.labels.component, componentHash: component.labels.componentHash, state: component.state })),
   );
   switch (verdict.kind) {
@@ -42,6 +46,23 @@ export function settleJob(entry: JobEntry, applied: PlacementEntry | undefined, 
   }
 }
 
-/** Something it wanted is still on its way up: looking again shortly tells more than judging now. */
-export const isUndecided = (entry: JobEntry, seen: readonly Seen[]): boolean =>
-  entry.begun && entry.operation !== "teardown" && seen.some(({ component }) => component.state === "starting" && entry.wanted[component.labels.component] === component.labels.componentHash);
+/** How long what is starting is waited for, at least: the moment a process takes to come up. */
+const LEAST_PATIENCE_MS = 3_000;
+/** At most. Longer: a host is mute after a restart because one service is slow; shorter: slow probes read as interrupted. */
+const PATIENCE_CAP_MS = 30_000;
+
+/**
+ * How long something that the job wanted, and that is still on its way up, is worth waiting for; 0 = nothing is. Probes
+ * begin anew with the agent, so the slowest of them gets the time it may take to say no.
+ */
+export function patienceMs(entry: JobEntry, seen: readonly Seen[]): number {
+  const { command } = entry;
+  if (!entry.begun || command === undefined || command.operation === "teardown") return 0;
+  const times = command.spec.components.flatMap((component) => {
+    const onItsWay = (state: string): boolean => state === "starting" || (component.run_to_completion === true && state === "running");
+    if (!seen.some((item) => item.component.labels.component === component.name && item.component.labels.componentHash === entry.wanted[component.name] && onItsWay(item.component.state))) return [];
+    const { probe } = component;
+    return [probe === undefined ? LEAST_PATIENCE_MS : probe.failure_threshold * probe.interval_ms + probe.timeout_ms];
+  });
+  return times.length === 0 ? 0 : Math.min(PATIENCE_CAP_MS, Math.max(LEAST_PATIENCE_MS, ...times));
+}

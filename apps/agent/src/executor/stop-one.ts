@@ -1,32 +1,42 @@
 /** Stopping what must give way, bounded and noted, for every kind of job. */
-import type { ComponentSpec, WorkloadLabels } from "@skep/core";
+import type { ComponentSpec, Driver, WorkloadLabels } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
-import { step, type JobContext } from "./job-context.ts";
+import type { JobContext } from "./job-context.ts";
+import { STOP_GRACE_MS } from "./limits.ts";
 import { isAlive, type Seen } from "./plan.ts";
-import { withinMs } from "./verbs.ts";
+import { attempt, step } from "./step.ts";
 
 /** What a job has done so far, so that it can be undone. */
 export interface Effects {
-  readonly started: { labels: WorkloadLabels; driver: Seen["driver"]; stopTimeoutMs: number }[];
+  readonly started: { labels: WorkloadLabels; driver: Driver; stopTimeoutMs: number }[];
   readonly stopped: Seen[];
+  /** Networks and volumes may have been made. */
+  shared: Driver | undefined;
 }
 
-export const REMOVE_LIMIT_MS = 15_000;
-/** On top of the component's own stop timeout. Too short: a loaded host looks hung; too long: a hung driver holds a slot. */
-export const STOP_GRACE_MS = 10_000;
+export const noEffects = (): Effects => ({ started: [], stopped: [], shared: undefined });
 
 /** Stops one that must give way; a dead one is only cleared away. */
 export async function stopOne(context: JobContext, item: Seen, timeoutMs: number, effects: Effects, remove: boolean): Promise<void> {
-  const { labels } = item.component;
-  const alive = isAlive(item);
-  await step(context, `${alive ? "stop" : "clear"} ${labels.component}`, async () => {
-    if (alive) {
-      // Noted before it is tried: a stop that fails half-way must be put right too.
-      effects.stopped.push(item);
-      await withinMs(context.clock, `stop ${labels.component}`, timeoutMs + STOP_GRACE_MS, () => item.driver.stop(labels, timeoutMs));
-    }
-    if (remove) await withinMs(context.clock, `remove ${labels.component}`, REMOVE_LIMIT_MS, () => item.driver.remove(labels));
+  const { driver, component: { labels } } = item;
+  const name = labels.component;
+  if (!isAlive(item)) {
+    if (remove) await step(context, { name: `clear ${name}`, phase: "remove", driver }, () => driver.remove(labels));
+    return;
+  }
+  // Noted before it is tried: a stop that fails half-way must be put right too.
+  effects.stopped.push(item);
+  await step(context, { name: `stop ${name}`, phase: "stop", driver, limitMs: timeoutMs + STOP_GRACE_MS }, async () => {
+    await driver.stop(labels, timeoutMs);
   });
+  if (remove) await step(context, { name: `remove ${name}`, phase: "remove", driver }, () => driver.remove(labels));
+}
+
+/** Stopped and gone, as one attempt each, for a step of its own name. */
+export async function stopAndRemove(context: JobContext, { labels, driver, stopTimeoutMs }: Effects["started"][number]): Promise<void> {
+  const name = labels.component;
+  await attempt(context, { name: `stop ${name}`, phase: "stop", driver, limitMs: stopTimeoutMs + STOP_GRACE_MS, undoing: true }, () => driver.stop(labels, stopTimeoutMs));
+  await attempt(context, { name: `remove ${name}`, phase: "remove", driver, undoing: true }, () => driver.remove(labels));
 }
 
 export function stopTimeoutMs(context: JobContext, command: PendingJob, item: Seen): number {

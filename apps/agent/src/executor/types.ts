@@ -16,7 +16,7 @@ export interface ExecutorDeps extends AllowanceDeps {
   readonly bootId: string;
   /** SHA-256 of the canonical JSON of a value, lower-case hex. */
   readonly hash: (value: object) => string;
-  /** Jobs at once, one per placement. Default 2. Fewer: slow fleets; more: a small host is swamped. */
+  /** Jobs at once for each driver, one per placement. Default 2. Fewer: slow fleets; more: a small host is swamped. */
   readonly maxConcurrentJobs?: number | undefined;
   /** Called at named points, for the tests that kill the process there. */
   readonly failpoint?: ((name: string) => void) | undefined;
@@ -28,6 +28,7 @@ export interface InventoryItem {
   readonly status: JobStatus;
   readonly started_at?: string;
   readonly progress?: number;
+  readonly phase?: string;
 }
 
 export interface Inventory {
@@ -39,7 +40,7 @@ export interface Inventory {
 
 export interface StatusSnapshot {
   readonly deployed: boolean;
-  /** null = could not observe, which is not the same as nothing. */
+  /** null = nothing could be observed, which is not the same as nothing; a placement that could not is `unknown`. */
   readonly placements: readonly ReportedPlacement[] | null;
   readonly observed_error?: string;
 }
@@ -76,7 +77,8 @@ export interface Executor {
   /** Throws agent_booting while the journal is not loaded: "unknown" would be a lie then. */
   job(jobId: string): JobView | undefined;
   inventory(): Inventory;
-  snapshot(): Promise<StatusSnapshot>;
+  /** `limitMs`: how long a driver may take before its placements are called unknown. */
+  snapshot(limitMs?: number): Promise<StatusSnapshot>;
   /** Unacknowledged deltas, oldest first. */
   deltas(limit: number): readonly Delta[];
   /** Any verdict means that the master is done with the delta. */

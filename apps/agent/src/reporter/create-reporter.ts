@@ -89,7 +89,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
   let wakeAtMs = Number.POSITIVE_INFINITY;
   let running: Promise<void> | undefined;
   let posting: Promise<unknown> = Promise.resolve();
-  const look = createBoundedLook(() => executor.snapshot(), clock);
+  const look = createBoundedLook((limitMs) => executor.snapshot(limitMs), clock);
 
   const wake = (): void => {
     woken = true;

@@ -12,6 +12,10 @@ export interface UnfinishedJob {
   readonly desired: "running" | "stopped";
   /** Component name → the hash that the job wanted running. */
   readonly wanted: Readonly<Record<string, string>>;
+  /** The components that it was allowed to touch; absent = all. The others are not its doing, whatever they are. */
+  readonly only?: readonly string[] | undefined;
+  /** Of those it wanted: the ones that have done their work when they ended with 0. */
+  readonly toCompletion?: readonly string[] | undefined;
 }
 
 export type Settlement =
@@ -29,16 +33,19 @@ const ALIVE: readonly ComponentState[] = ["running", "starting", "unhealthy", "b
 
 export function decideSettle(job: UnfinishedJob, seen: readonly SeenComponent[]): Settlement {
   if (!job.begun) return { kind: "run" };
-  const alive = seen.filter((component) => ALIVE.includes(component.state));
+  const mine = (name: string): boolean => job.only === undefined || job.only.includes(name);
+  const alive = seen.filter((component) => ALIVE.includes(component.state) && mine(component.component));
   if (job.operation === "teardown" || job.desired === "stopped") {
     return alive.length === 0
       ? { kind: "succeeded", because: "nothing of it is left running" }
       : { kind: "interrupted", because: `still running: ${alive.map((c) => c.component).join(", ")}` };
   }
-  const names = Object.keys(job.wanted);
+  const names = Object.keys(job.wanted).filter(mine);
   // `running` is the driver's word for alive with a passing probe; anything less is not what the job promised.
-  const missing = names.filter((name) => !seen.some((c) => c.component === name && c.componentHash === job.wanted[name] && c.state === "running"));
-  const extra = alive.filter((c) => job.wanted[c.component] === undefined);
+  const goal = (name: string): ComponentState => (job.toCompletion?.includes(name) === true ? "exited" : "running");
+  const missing = names.filter((name) => !seen.some((c) => c.component === name && c.componentHash === job.wanted[name] && c.state === goal(name)));
+  // Under another hash: the predecessor of a start-first change, which had not given way yet.
+  const extra = alive.filter((c) => job.wanted[c.component] !== c.componentHash);
   if (missing.length === 0 && extra.length === 0) return { kind: "succeeded", because: "everything it wanted is running" };
   const words = [
     missing.length > 0 ? `not running as wanted: ${missing.join(", ")}` : "",

@@ -51,6 +51,11 @@ export type PlacementLabels = Pick<WorkloadLabels, "placementId" | "deployment" 
 export interface SharedThings {
   /** Idempotent: what is there already is kept. */
   ensure(labels: PlacementLabels, spec: Spec, signal: AbortSignalLike): Promise<void>;
+  /**
+   * Removes the placement's networks that `spec` does not name, once nothing of it uses them any more. Volumes are kept:
+   * what holds data is never removed because somebody left it out.
+   */
+  prune(placementId: string, spec: Spec, signal: AbortSignalLike): Promise<void>;
   /** Removes what carries the placement's label: networks, and volumes if asked. Absent things are fine. */
   remove(placementId: string, options: { readonly volumes: boolean }, signal: AbortSignalLike): Promise<void>;
 }
