@@ -4,11 +4,14 @@
  * an agent without an identity waits for one; stopping leaves workloads running unless it was told otherwise.
  */
 import { networkInterfaces } from "node:os";
-import type { Clock, Driver, Logger, Policy, Rng } from "@skep/core";
+import type { BootStage, Clock, Driver, Logger, Policy, Rng, StageResult } from "@skep/core";
 import { allowanceCapabilities, uuidv7 } from "@skep/core";
 import type { AgentIdentity } from "@skep/pki";
 import { specHash } from "@skep/runtime";
 import type { AllowanceDeps } from "./executor/check-allowances.ts";
+import { createEyes } from "./executor/eyes.ts";
+import { createBootSequence } from "./boot/run-sequence.ts";
+import type { RebootMark } from "./boot/reboot-mark.ts";
 import { createExecutor } from "./executor/create-executor.ts";
 import type { Executor } from "./executor/types.ts";
 import { createIdentityKeeper } from "./identity/keeper.ts";
@@ -35,6 +38,9 @@ export interface AgentDeps extends AllowanceDeps {
   readonly agentUrl: string | undefined;
   /** What the machine has, for the beats. */
   readonly resources: () => Promise<Readonly<Record<string, number>>>;
+  /** Started in this order before commands are taken; empty = commands are taken as soon as the journal is known. */
+  readonly boot: readonly BootStage[];
+  readonly rebootMark: RebootMark;
   readonly failpoint?: ((name: string) => void) | undefined;
 }
 
@@ -54,10 +60,16 @@ export interface Agent {
   ready(): boolean;
   /** Looks at the identity files now (SIGHUP). */
   reloadIdentity(): Promise<void>;
+  /** Boot stages as configured now; they count for what was not gone through yet. */
+  reconfigure(boot: readonly BootStage[]): void;
+  /** What became of each stage so far. */
+  bootResults(): readonly StageResult[];
   readonly executor: Executor;
 }
 
 const LAST_BEAT_LIMIT_MS = 2_000;
+/** While it boots there are no jobs to have the last word on, and whoever stops a host that does not come up must not wait. */
+const BOOTING_LAST_BEAT_LIMIT_MS = 500;
 const READY_LOOK_MS = 50;
 const BOOT_PATIENCE_MS = 5_000;
 
@@ -65,7 +77,15 @@ export function createAgent(deps: AgentDeps): Agent {
   const { clock, rng, logger } = deps;
   const leaving = new AbortController();
   const executor = createExecutor({ ...deps, bootId: uuidv7(clock.now(), rng), hash: specHash, failpoint: deps.failpoint });
-  const facts: RouteFacts = { executor, phase: () => executor.phase(), version: AGENT_VERSION, hostId: () => keeper.current()?.hostId };
+  const eyesByDriver = new Map(deps.drivers.map((driver) => [driver.name, createEyes([driver], clock)]));
+  const noEyes = createEyes([], clock);
+  const boot = createBootSequence({
+    stages: deps.boot, clock, rng, logger, hash: specHash, allowed: deps.allowed, realpath: deps.realpath, leaving: leaving.signal,
+    applied: () => executor.applied(),
+    eyesOf: (driver) => eyesByDriver.get(driver) ?? noEyes,
+    onChange: () => reporter.changed(),
+  });
+  const facts: RouteFacts = { executor, phase: () => executor.phase(), boot: boot.report, version: AGENT_VERSION, hostId: () => keeper.current()?.hostId };
   let server: AgentServer | undefined;
   let agentPort: number | undefined;
   let localPort: number | undefined;
@@ -88,7 +108,7 @@ export function createAgent(deps: AgentDeps): Agent {
     return agentPort === undefined ? undefined : `https://${hostInUrl(deps.listen.host)}:${agentPort}`;
   };
   const reporter = createReporter({
-    executor, clock, rng, logger, agentVersion: AGENT_VERSION, hostBootId: deps.hostBootId, agentUrl, failpoint: deps.failpoint,
+    executor, clock, rng, logger, agentVersion: AGENT_VERSION, hostBootId: deps.hostBootId, agentUrl, failpoint: deps.failpoint, boot: boot.report,
     capabilities: () => [...deps.drivers.map((driver) => `driver:${driver.name}`), ...allowanceCapabilities(deps.allowed())], resources: deps.resources,
     link: () => keeper.link(),
     reloadIdentity: () => keeper.reload(),
@@ -124,10 +144,31 @@ export function createAgent(deps: AgentDeps): Agent {
     // A driver that cannot look keeps the executor booting; the master is told so rather than left with silence.
     const patience = new AbortController();
     const loading = executor.load();
-    await Promise.race([loading, clock.sleep(BOOT_PATIENCE_MS, patience.signal)]).finally(() => patience.abort());
-    loading.catch((err: unknown) => logger.error({ err }, "the journal could not be loaded; no jobs are taken"));
+    const booting = loading.then(bootUp);
+    booting.catch((err: unknown) => logger.error({ err }, "the journal could not be loaded; no jobs are taken"));
+    // A boot sequence may take for ever, and the first beat tells of it.
+    await Promise.race([deps.boot.length === 0 ? booting : loading, clock.sleep(BOOT_PATIENCE_MS, patience.signal)]).finally(() => patience.abort());
     reporter.start();
     void announce();
+  }
+
+  async function bootUp(): Promise<void> {
+    await boot.run();
+    if (leaving.signal.aborted) return;
+    executor.open();
+    void releaseDrivers();
+  }
+
+  /** After a reboot what is in no stage stays down until the master has spoken: it may have moved or stopped it meanwhile. */
+  async function releaseDrivers(): Promise<void> {
+    while (deps.rebootMark.rebooted && !reporter.registered() && !leaving.signal.aborted) await clock.sleep(READY_LOOK_MS, leaving.signal);
+    if (leaving.signal.aborted) return;
+    for (const driver of deps.drivers) driver.release?.();
+    try {
+      deps.rebootMark.settle();
+    } catch (err) {
+      logger.warn({ err }, "this boot of the host could not be written down: the next start of the agent will wait for the master once more");
+    }
   }
 
   async function announce(): Promise<void> {
@@ -136,6 +177,7 @@ export function createAgent(deps: AgentDeps): Agent {
   }
 
   async function end(workloads: boolean): Promise<void> {
+    const lastBeatLimitMs = executor.phase() === "booting" ? BOOTING_LAST_BEAT_LIMIT_MS : LAST_BEAT_LIMIT_MS;
     leaving.abort();
     executor.stop();
     if (workloads) {
@@ -143,7 +185,7 @@ export function createAgent(deps: AgentDeps): Agent {
       if (failed.length > 0) logger.error({ failed }, "some workloads could not be stopped");
     }
     // The last word: what is in the outbox, and that silence from here on is no failure.
-    await reporter.stop(LAST_BEAT_LIMIT_MS);
+    await reporter.stop(lastBeatLimitMs);
     await opening;
     await server?.close();
     await local?.close();
@@ -156,6 +198,8 @@ export function createAgent(deps: AgentDeps): Agent {
     whenReady,
     ready,
     reloadIdentity: () => keeper.reload(),
+    reconfigure: boot.reconfigure,
+    bootResults: boot.results,
     executor,
   };
 }

@@ -9,6 +9,7 @@ import { createAgent } from "./create-agent.ts";
 import { createNoopDriver, createProcessDriver, defaultRunnerPath } from "./drivers/index.ts";
 import { runEnrol } from "./enrol-command.ts";
 import { realPath } from "./real-path.ts";
+import { openRebootMark } from "./boot/reboot-mark.ts";
 import { createFileJournal } from "./journal/file-journal.ts";
 
 const USAGE = "usage: skep-agent [--json] [--print-config] | skep-agent enrol <bundle-file | - | pasted bundle> [--json]";
@@ -53,15 +54,16 @@ async function run(first: AgentConfig, json: boolean): Promise<void> {
   const rng = systemRng();
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   const lock = lockStateDir(config.stateDir);
+  const bootId = config.hostBootId ?? hostBootId();
   const journal = createFileJournal({ path: join(config.stateDir, "journal"), logger });
-  const processes = createProcessDriver({ stateDir: join(config.stateDir, "workloads"), clock, rng, logger, runnerPath: defaultRunnerPath() });
+  const processes = createProcessDriver({ stateDir: join(config.stateDir, "workloads"), clock, rng, logger, runnerPath: defaultRunnerPath(), readHostBootId: () => bootId });
   const noop = join(config.stateDir, "noop");
   mkdirSync(noop, { recursive: true, mode: 0o700 });
   const agent = createAgent({
     agentDir: config.agentDir, journal, drivers: [processes, createNoopDriver({ stateDir: noop, clock, rng })], clock, rng, logger,
-    policy: PRODUCTION_POLICY, hostBootId: hostBootId(), listen: { host: config.listen, port: config.port },
+    policy: PRODUCTION_POLICY, hostBootId: bootId, listen: { host: config.listen, port: config.port },
     localPort: config.localPort, agentUrl: config.agentUrl, resources: () => readResources(config.stateDir), failpoint: failpointOf(config),
-    allowed: () => config.allow, realpath: realPath,
+    boot: config.boot, rebootMark: openRebootMark(join(config.stateDir, "host-boot-id"), bootId), allowed: () => config.allow, realpath: realPath,
   });
 
   const leave = async (workloads: boolean, why: string): Promise<void> => {
@@ -77,7 +79,9 @@ async function run(first: AgentConfig, json: boolean): Promise<void> {
   if (config.supervised) closeOnParentExit(() => void leave(false, "the supervisor is gone"));
   process.on("SIGHUP", () => {
     void agent.reloadIdentity();
-    config = reread(config, logger);
+    const next = reread(config, logger);
+    if (JSON.stringify(next.boot) !== JSON.stringify(config.boot)) agent.reconfigure(next.boot);
+    config = next;
   });
 
   try {

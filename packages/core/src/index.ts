@@ -22,6 +22,7 @@ export * from "./agent/decide-admission.ts";
 export * from "./agent/decide-settle.ts";
 export * from "./agent/observed.ts";
 export * from "./agent/boot.ts";
+export * from "./agent/decide-boot.ts";
 export * from "./enrolment/decide-pin.ts";
 export * from "./ports/records.ts";
 export * from "./ports/store.ts";

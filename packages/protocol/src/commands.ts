@@ -1,6 +1,7 @@
 /** Master → agent. Pushed over mTLS, or handed out in the heartbeat's reply: the same bytes, the same job id. */
 import { JOB_STATUSES, OPERATIONS, AGENT_PHASES } from "@skep/core";
 import { z } from "zod";
+import { bootReport } from "./boot.ts";
 import { cleanText, counterSchema, idSchema, nameSchema } from "./common.ts";
 import { specSchema } from "./spec.ts";
 
@@ -95,5 +96,5 @@ export const cancelRequest = z.object({
 export const cancelReply = z.object({ status: z.enum([...JOB_STATUSES, "cancelling"]), job_id: idSchema, job: jobView.optional() });
 export type CancelReply = z.infer<typeof cancelReply>;
 
-export const agentHealth = z.object({ status: z.literal("ok"), phase: z.enum(AGENT_PHASES), version: z.string(), boot_id: z.string(), host_id: z.string().optional() });
+export const agentHealth = z.object({ status: z.literal("ok"), phase: z.enum(AGENT_PHASES), version: z.string(), boot_id: z.string(), host_id: z.string().optional(), boot: bootReport.optional() });
 export type AgentHealth = z.infer<typeof agentHealth>;

@@ -2,7 +2,7 @@
  * Agent → master. The envelope is strict enough to be trusted and loose enough to be served: one malformed item never
  * costs the beat, so lists are parsed item by item (`parseItems`), and the seed's minimal body is a valid beat.
  */
-import { AGENT_PHASES, BOOT_STATES, COMPONENT_STATES, DELTA_RESULTS, JOB_STATUSES, OBSERVED_STATES, OPERATIONS } from "@skep/core";
+import { AGENT_PHASES, COMPONENT_STATES, DELTA_RESULTS, JOB_STATUSES, OBSERVED_STATES, OPERATIONS } from "@skep/core";
 import { z } from "zod";
 import { cleanText, counterSchema, idSchema, nameSchema } from "./common.ts";
 import { pendingJob, stepSchema } from "./commands.ts";
@@ -45,15 +45,6 @@ export const jobInventoryItem = z.object({
   /** What it is doing: pull, create, start, healthy, … */
   phase: cleanText(63).optional(),
 });
-
-export const bootReport = z.object({
-  stage: nameSchema.nullable(),
-  state: z.enum(BOOT_STATES),
-  members: z.array(z.object({ name: nameSchema, healthy: z.boolean(), error: cleanText(500).optional() })).max(100),
-  /** Grows with every alert that is due: once when a foundation blocks, then every 10 minutes. */
-  alerts: counterSchema.default(0),
-});
-export type BootReportJson = z.infer<typeof bootReport>;
 
 /** A delta with an id of its own; `cancelled` is ours, beyond the wire page, so that a cancel is told apart from a failure. */
 export const delta = z.object({

@@ -2,6 +2,7 @@
 export * from "./common.ts";
 export * from "./spec.ts";
 export * from "./commands.ts";
+export * from "./boot.ts";
 export * from "./heartbeat.ts";
 export * from "./enrol.ts";
 export * from "./operator.ts";

@@ -17,6 +17,10 @@ import { settleUnfinished } from "./settle-unfinished.ts";
 import type { CancelAsk, Executor, ExecutorDeps } from "./types.ts";
 import { viewPlacements } from "./view-placements.ts";
 
+/** What a caller may wait before it asks again. Shorter asks a busy host in vain; longer delays the first job after a boot. */
+const BOOT_RETRY_MS = 5_000;
+const booting = (detail: string): SkepError => new SkepError("agent_booting", detail, { retryAfterMs: BOOT_RETRY_MS });
+
 /** A little above a driver's grace after its signal: what takes longer hangs. */
 const ABANDON_LIMIT_MS = 6_000;
 
@@ -30,6 +34,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   const changeListeners = new Set<() => void>();
   const sentAway = new Set<string>();
   let phase: AgentPhase = "booting";
+  let loaded = false;
   let session = 0;
   let admitting = 0;
 
@@ -51,15 +56,23 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   for (const driver of deps.drivers) driver.onChange(() => tell(changeListeners));
 
   function requireLoaded(): void {
-    if (phase === "booting") throw new SkepError("agent_booting");
+    if (!loaded) throw booting("the journal is not read yet");
   }
 
   async function load(): Promise<void> {
     await ledger.load();
     const { unbegun, unseen } = await settleUnfinished({ ledger, eyes, clock, logger, newId, now, neededBy, halted: scheduler.halted });
     if (phase !== "booting") return;
+    scheduler.hold(unbegun, unseen);
+    loaded = true;
+    tell(deltaListeners);
+  }
+
+  function open(): void {
+    if (phase !== "booting") return;
     phase = "ready";
-    scheduler.start(unbegun, unseen);
+    scheduler.start();
+    // The master hears at once that offers are taken.
     tell(deltaListeners);
   }
 
@@ -84,7 +97,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         policy,
       );
       if (verdict.kind === "duplicate" && known !== undefined) return acceptedReply(known, true);
-      if (verdict.kind === "refuse") throw new SkepError(verdict.code, verdict.detail);
+      if (verdict.kind === "refuse") throw verdict.code === "agent_booting" ? booting(verdict.detail) : new SkepError(verdict.code, verdict.detail);
       await checkCommand(command, applied, deps);
       admitting += 1;
       try {
@@ -143,7 +156,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   }
 
   function deltas(limit: number): readonly Delta[] {
-    if (phase === "booting") return [];
+    if (!loaded) return [];
     const ended = [...state.jobs.values()].filter((entry) => entry.deltaId !== undefined && !entry.acked && !sentAway.has(entry.deltaId));
     ended.sort((a, b) => (a.endedSeq ?? 0) - (b.endedSeq ?? 0));
     const list = [...ended.map((entry) => deltaOf(entry, entry.deltaId!, entry.status as Delta["status"])), ...scheduler.runningDeltas()].slice(0, limit);
@@ -156,7 +169,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   }
 
   async function ack(results: readonly { readonly delta_id: string }[]): Promise<void> {
-    if (phase === "booting" || results.length === 0) return;
+    if (!loaded || results.length === 0) return;
     const ids = new Set(results.map((result) => result.delta_id));
     for (const id of ids) scheduler.forgetRunningDelta(id);
     const jobIds = [...state.jobs.values()].filter((entry) => entry.deltaId !== undefined && ids.has(entry.deltaId) && !entry.acked).map((entry) => entry.jobId);
@@ -169,10 +182,13 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   return {
     bootId,
     load,
+    open,
+    applied: () => [...state.placements.values()],
     phase: () => phase,
     admit,
     dryRun: async (command) => {
       requireLoaded();
+      if (phase === "booting") throw booting("the boot sequence is not done, and a plan made in its midst would not be the job's");
       const applied = state.placements.get(command.placement_id);
       const seen = await eyes.placement(command.placement_id, neededBy({ placementId: command.placement_id, command })).catch((error: unknown) => {
         throw error instanceof RuntimeAway ? new SkepError("unavailable_observation", error.message) : error;
@@ -187,7 +203,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     },
     inventory: () => ({
       op_seq: ledger.settledSeq(),
-      jobs: phase === "booting" || !policy.outboxAndInventory ? null : [...state.jobs.values()].filter((entry) => !entry.acked).map((entry) => {
+      jobs: !loaded || !policy.outboxAndInventory ? null : [...state.jobs.values()].filter((entry) => !entry.acked).map((entry) => {
         const live = scheduler.live(entry.jobId);
         return {
           job_id: entry.jobId, operation: entry.operation, status: entry.status, progress: live?.progress ?? entry.steps.length,
@@ -197,7 +213,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       }),
     }),
     snapshot: async (limitMs = LOOK_LIMIT_MS) => {
-      if (phase === "booting") return { deployed: false, placements: null, observed_error: "booting" };
+      if (!loaded) return { deployed: false, placements: null, observed_error: "booting" };
       const sight = await eyes.glance(limitMs);
       const error = sight.blind.map((one) => (deps.drivers.length === 1 ? one.because : `${one.driver.name}: ${one.because}`)).join("; ").slice(0, 500);
       // Nothing could be seen at all: then the last observation stands, and is getting old.

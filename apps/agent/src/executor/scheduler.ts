@@ -32,8 +32,10 @@ export interface SchedulerDeps extends ExecutorDeps {
 }
 
 export interface Scheduler {
-  /** Lets jobs run, beginning with these; `unseen` were begun before a restart and are settled once they can be looked at. */
-  start(jobIds: readonly string[], unseen: readonly string[]): void;
+  /** Takes jobs that were accepted before, of which none runs before `start`; `unseen` were begun before a restart and are settled once they can be looked at. */
+  hold(jobIds: readonly string[], unseen: readonly string[]): void;
+  /** Lets jobs run. */
+  start(): void;
   push(jobId: string): void;
   /** How many wait for the slots that this command would work in. */
   queuedWith(command: PendingJob): number;
@@ -137,13 +139,16 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
   }
 
   return {
-    start: (jobIds, unseen) => {
-      open = true;
+    hold: (jobIds, unseen) => {
       for (const jobId of unseen) {
         const entry = state.jobs.get(jobId);
         if (entry !== undefined) launch(entry, (live) => settleLater(live, entry));
       }
       queue = [...jobIds, ...queue];
+      pump();
+    },
+    start: () => {
+      open = true;
       pump();
     },
     push: (jobId) => {

@@ -2,7 +2,7 @@
 import type { AgentPhase, Clock, DeltaResult, Driver, JobStatus, Logger, ObservedComponent, Operation, Policy, ReportedPlacement, Rng } from "@skep/core";
 import type { AcceptedReply, CancelReply, Delta, DryRunReply, JobView, PendingJob } from "@skep/protocol";
 import type { AllowanceDeps } from "./check-allowances.ts";
-import type { Floor, JournalStore } from "../journal/records.ts";
+import type { Floor, JournalStore, PlacementEntry } from "../journal/records.ts";
 
 /** All I/O of the executor is behind these: it runs unchanged in the simulator. */
 export interface ExecutorDeps extends AllowanceDeps {
@@ -60,9 +60,14 @@ export interface Executor {
   /**
    * Reads the journal, settles what was begun by looking, queues what was not. Until it resolves everything but
    * `phase`, `snapshot` and `inventory` is refused with agent_booting. Retries looking until a driver can look;
-   * rejects only when the journal itself cannot be read.
+   * rejects only when the journal itself cannot be read. Then what is known can be asked about, reported, acknowledged
+   * and cancelled; no job is taken and none runs before `open`.
    */
   load(): Promise<void>;
+  /** The boot is over: jobs are taken and run. Only after `load`. */
+  open(): void;
+  /** What runs (or is stopped) here by the last jobs that succeeded. */
+  applied(): readonly PlacementEntry[];
   phase(): AgentPhase;
   /**
    * Takes a job; resolves once it is durable. Known jobs are answered as they stand. SkepError otherwise:

@@ -3,7 +3,7 @@
  * before the session's floors are durable; every beat carries all that is unacknowledged, oldest first; nothing the
  * network or the master does ends the loop; a delta leaves the outbox only by an acknowledgement.
  */
-import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, jitter, toIso, type AgentPhase, type Clock, type Logger, type Rng } from "@skep/core";
+import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, jitter, toIso, type AgentPhase, type BootReport, type Clock, type Logger, type Rng } from "@skep/core";
 import { HEARTBEAT_BUDGET_BYTES, MAX_DELTAS, registerReply } from "@skep/protocol";
 import type { Executor } from "../executor/types.ts";
 import { createBoundedLook } from "./bounded-look.ts";
@@ -39,6 +39,8 @@ export interface ReporterDeps {
   readonly hostBootId: string;
   /** What this agent can run and what its owner allows; asked at every beat, because a configuration can change. */
   readonly capabilities: () => readonly string[];
+  /** How the boot sequence stands; undefined = there is none. */
+  readonly boot: () => BootReport | undefined;
   /** What the machine has; a failure leaves it out of the beat. */
   readonly resources: () => Promise<Readonly<Record<string, number>>>;
   readonly failpoint?: ((name: string) => void) | undefined;
@@ -49,6 +51,8 @@ export interface Reporter {
   start(): void;
   /** Beat soon. */
   wake(): void;
+  /** Beat soon, and not more often than mere changes may make it. */
+  changed(): void;
   registered(): boolean;
   /** Another certificate, or another host altogether: a refusal of the old one says nothing about it. */
   identityChanged(): void;
@@ -102,7 +106,8 @@ export function createReporter(deps: ReporterDeps): Reporter {
     nap?.abort();
   };
   executor.onDelta(() => wakeIn(COALESCE_MS));
-  executor.onChange(() => wakeIn(Math.max(COALESCE_MS, lastPostMs + CHANGE_GAP_MS - clock.mono())));
+  const changed = (): void => wakeIn(Math.max(COALESCE_MS, lastPostMs + CHANGE_GAP_MS - clock.mono()));
+  executor.onChange(changed);
 
   // Not runtime's `loop`: the master may shorten the interval within a reply, and that must hold for the very next beat.
   async function run(): Promise<void> {
@@ -201,11 +206,12 @@ export function createReporter(deps: ReporterDeps): Reporter {
     const { op_seq: opSeq, jobs } = executor.inventory();
     const packed = packReport({ status, jobs, deltas: executor.deltas(MAX_DELTAS) }, budgetBytes);
     const phase: AgentPhase = executor.phase();
+    const boot = deps.boot();
     deps.failpoint?.("before_report");
     const answer = await post(link, "/swarm/heartbeat", {
       host_uuid: link.hostId, agent_version: deps.agentVersion, protocol: 1, boot_id: executor.bootId, host_boot_id: deps.hostBootId,
       session_epoch: session, seq: (seq += 1), op_seq: opSeq, sent_at: toIso(clock.now()), phase, interval_ms: Math.round(intervalMs),
-      cert: link.cert, capabilities: deps.capabilities(), ...(resources === undefined ? {} : { resources }), ...packed, status: { ...packed.status },
+      cert: link.cert, capabilities: deps.capabilities(), ...(resources === undefined ? {} : { resources }), ...(boot === undefined ? {} : { boot }), ...packed, status: { ...packed.status },
     });
     if (answer.kind !== "answer" || answer.status >= 300) return (await handleRefusal("heartbeat", answer, link)) ? "stale" : "done";
     accepted();
@@ -284,6 +290,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
       running ??= run();
     },
     wake,
+    changed,
     registered: () => session !== undefined,
     identityChanged: () => {
       refusals = 0;

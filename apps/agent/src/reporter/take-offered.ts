@@ -8,7 +8,12 @@ const FINAL: ReadonlySet<string> = new Set([
   "stale_epoch", "stale_generation", "generation_conflict", "no_active_deployment", "spec_hash_mismatch", "spec_refused", "unknown_component",
 ]);
 
+/** While the agent boots none is taken, and none is refused: the master offers them again with every beat until one is. */
 export async function takeOffered(executor: Executor, jobs: readonly PendingJob[], logger: Logger): Promise<void> {
+  if (executor.phase() === "booting") {
+    if (jobs.length > 0) logger.debug({ jobs: jobs.length }, "offered jobs are left until the boot is over");
+    return;
+  }
   for (const job of jobs) {
     try {
       await executor.admit(job);

@@ -1,6 +1,6 @@
 /** What each route of the agent does, by route id. A route without a handler here does not compile. */
-import { SkepError, type AgentPhase } from "@skep/core";
-import { AGENT_ROUTES, cancelRequest, deployCommand, mutateCommand, pendingJob, teardownCommand, type AgentHealth, type AgentRouteId, type PendingJob } from "@skep/protocol";
+import { SkepError, type AgentPhase, type BootReport } from "@skep/core";
+import { AGENT_ROUTES, cancelRequest, deployCommand, mutateCommand, pendingJob, teardownCommand, type AgentHealth, type AgentRouteId, type BootReportJson, type PendingJob } from "@skep/protocol";
 import { z } from "zod";
 import type { Executor } from "../executor/types.ts";
 import { invalidBody } from "./problem.ts";
@@ -8,6 +8,7 @@ import { invalidBody } from "./problem.ts";
 export interface RouteFacts {
   readonly executor: Executor;
   readonly phase: () => AgentPhase;
+  readonly boot: () => BootReport | undefined;
   readonly version: string;
   readonly hostId: () => string | undefined;
 }
@@ -33,7 +34,8 @@ const logQuery = z.object({ offset: z.coerce.number().int().min(-Number.MAX_SAFE
 
 export const routeIds = AGENT_ROUTES.map((route) => route.id);
 
-export function createHandlers({ executor, phase, version, hostId }: RouteFacts): Handlers {
+export function createHandlers(facts: RouteFacts): Handlers {
+  const { executor, phase } = facts;
   const parse = <T>(schema: z.ZodType<T>, body: unknown): T => {
     const parsed = schema.safeParse(body);
     if (!parsed.success) throw invalidBody(parsed.error);
@@ -58,7 +60,7 @@ export function createHandlers({ executor, phase, version, hostId }: RouteFacts)
       return { status: 202, body: await executor.cancel(jobId.data, parse(cancelRequest, body ?? {})) };
     },
     agentStatus: async () => ({ status: 200, body: { ...(await executor.snapshot()), phase: phase(), boot_id: executor.bootId, ...executor.inventory() } }),
-    agentHealth: async () => ({ status: 200, body: healthOf({ executor, phase, version, hostId }) }),
+    agentHealth: async () => ({ status: 200, body: healthOf(facts) }),
     agentLogs: async ({ params, query }) => {
       const { offset, limit } = parse(logQuery, query);
       const placement = z.uuid().safeParse(params["placement_id"]);
@@ -69,7 +71,10 @@ export function createHandlers({ executor, phase, version, hostId }: RouteFacts)
   };
 }
 
-export function healthOf({ executor, phase, version, hostId }: RouteFacts): AgentHealth {
+export function healthOf({ executor, phase, boot, version, hostId }: RouteFacts): AgentHealth {
   const id = hostId();
-  return { status: "ok", phase: phase(), version, boot_id: executor.bootId, ...(id === undefined ? {} : { host_id: id }) };
+  const report = boot();
+  return { status: "ok", phase: phase(), version, boot_id: executor.bootId, ...(id === undefined ? {} : { host_id: id }), ...(report === undefined ? {} : { boot: reportJson(report) }) };
 }
+
+export const reportJson = ({ members, ...report }: BootReport): BootReportJson => ({ ...report, members: members.map((member) => ({ ...member })) });

@@ -18,6 +18,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
     type: `urn:skep:error:${code}`, title, status, detail: known?.detail ?? title, code, request_id: request.id,
     ...(known === undefined ? { error_id: errorId } : {}), retryable, fix, errors: [...(known?.errors ?? [])],
   };
+  if (known?.retryAfterMs !== undefined) void reply.header("retry-after", String(Math.ceil(known.retryAfterMs / 1_000)));
   return reply.code(status).header("content-type", "application/problem+json").serializer(JSON.stringify).send(problem);
 }
 

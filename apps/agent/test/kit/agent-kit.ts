@@ -1,10 +1,11 @@
 /** A whole agent in this process: real TLS, a real journal file, a scripted driver. */
 import { join } from "node:path";
-import { NO_ALLOWANCES, PRODUCTION_POLICY, type Allowances } from "@skep/core";
+import { NO_ALLOWANCES, PRODUCTION_POLICY, type Allowances, type BootStage } from "@skep/core";
 import { clientTls, saveIdentity } from "@skep/pki";
 import { createLogger, systemClock, systemRng } from "@skep/runtime";
 import { tempDir } from "@skep/testkit";
 import { Agent as HttpAgent, type buildConnector } from "undici";
+import type { RebootMark } from "../../src/boot/reboot-mark.ts";
 import { createAgent, type Agent } from "../../src/create-agent.ts";
 import { createFileJournal } from "../../src/journal/file-journal.ts";
 import { realPath } from "../../src/real-path.ts";
@@ -30,7 +31,7 @@ export async function startMaster(options: ConstructorParameters<typeof FakeMast
   return master;
 }
 
-export async function startAgent(master: FakeMaster, options: { dir?: string; leaf?: Leaf; urls?: string[]; enrolled?: boolean; driver?: ScriptedDriver; journalFault?: () => string | undefined; allowed?: () => Allowances } = {}): Promise<AgentRig> {
+export async function startAgent(master: FakeMaster, options: { dir?: string; leaf?: Leaf; urls?: string[]; enrolled?: boolean; driver?: ScriptedDriver; journalFault?: () => string | undefined; allowed?: () => Allowances; boot?: readonly BootStage[]; rebootMark?: RebootMark } = {}): Promise<AgentRig> {
   const { dir = tempDir("agent"), driver = new ScriptedDriver() } = options;
   const agentDir = join(dir, "identity");
   if (options.enrolled !== false) await saveIdentity(agentDir, identityOf(master.authority, options.leaf ?? hostLeaf(master.authority), options.urls ?? [master.url]));
@@ -49,6 +50,7 @@ export async function startAgent(master: FakeMaster, options: { dir?: string; le
   const agent = createAgent({
     agentDir, journal, drivers: [driver], clock: systemClock(), rng: systemRng(), logger, policy: PRODUCTION_POLICY, hostBootId: "host-boot",
     listen: { host: "127.0.0.1", port: 0 }, localPort: 0, agentUrl: undefined, resources: async () => ({}), allowed: options.allowed ?? (() => NO_ALLOWANCES), realpath: realPath,
+    boot: options.boot ?? [], rebootMark: options.rebootMark ?? { rebooted: false, settle: () => {} },
   });
   cleanups.push(async () => {
     await agent.stop({ workloads: false });

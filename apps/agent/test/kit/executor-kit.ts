@@ -53,7 +53,10 @@ export async function rig(options: { driver?: ScriptedDriver; journal?: MemoryJo
     policy: { ...PRODUCTION_POLICY, ...options.policy }, bootId: newId(), hash: specHash, failpoint: options.failpoint,
     allowed: options.allowed ?? (() => NO_ALLOWANCES), realpath: options.realpath ?? (async (path) => path),
   });
-  if (load) await executor.load();
+  if (load) {
+    await executor.load();
+    executor.open();
+  }
   const idle = async (): Promise<void> => {
     for (let round = 0; round < 20; round++) await new Promise((resolve) => setImmediate(resolve));
   };

@@ -162,6 +162,7 @@ export function createCluster({ world, policy, timings, truth, hosts: hostCount,
         beat: (to: number, request: Parameters<Control["beat"]>[1]) => callMaster(name, mine, to, "beat", (control) => control.beat(id, request)),
       };
       executor.load().then(() => {
+        executor.open();
         truth.hostUp(id);
         startReporter({ process: mine, executor, link, rng, logger, hostId: id, hostBootId: `${name}-${boots}`, trace: world.trace });
       }).catch((error: unknown) => mine.kill(`could not go on: ${String(error)}`));

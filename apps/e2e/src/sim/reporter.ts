@@ -54,7 +54,7 @@ export function startReporter({ process, executor, link, rng, logger, hostId, ho
     link: () => ({ hostId, cert: CERT, channel: { post, close: nothing } }),
     agentUrl: () => "https://10.0.0.1:8444",
     reloadIdentity: nothing, rotate: nothing, rotateIfDue: nothing, onAccepted: () => undefined,
-    clock: process.clock, agentVersion: "sim", capabilities: () => ["noop"], resources: () => Promise.resolve({}),
+    clock: process.clock, agentVersion: "sim", capabilities: () => ["noop"], resources: () => Promise.resolve({}), boot: () => undefined,
     failpoint: process.failpoint,
   }).start();
 }
