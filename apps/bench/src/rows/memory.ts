@@ -1,12 +1,11 @@
 /** P11: resident memory. Of a master per connected agent, beside a bare TLS server; of an agent at rest, beside a bare `node`. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { eventually, startProgram, type Program } from "@skep/testkit";
-import { request } from "undici";
+import { startProgram } from "@skep/testkit";
 import { judge, type Goal, type Row } from "../report/row.ts";
 import { sleep, type Bench } from "../stage/bench.ts";
 import { insertFleet, issueHosts } from "../stage/fleet-data.ts";
-import { APPS, type Master } from "../stage/master.ts";
+import { startAgent } from "../stage/agent.ts";
+import type { Master } from "../stage/master.ts";
 import { rssKib } from "../stage/proc.ts";
 
 const PER_CONNECTION: Goal = { kind: "ratio_at_most", limit: 1.5 };
@@ -59,32 +58,18 @@ export async function measureMemory(bench: Bench): Promise<Row[]> {
 
 async function measureAgent(bench: Bench, master: Master): Promise<Row> {
   bench.say("memory: an agent at rest");
-  const dir = join(bench.dir, "agent");
-  const env = { SKEP_AGENT_DIR: join(dir, "identity"), SKEP_STATE_DIR: join(dir, "state"), SKEP_AGENT_LISTEN: "127.0.0.1", SKEP_AGENT_PORT: "0", SKEP_LOCAL_PORT: "0" };
-  mkdirSync(env.SKEP_STATE_DIR, { recursive: true });
-  const headers = { authorization: `Bearer ${master.token}`, "content-type": "application/json" };
-  const created = await request(`${master.apiUrl}/v1/hosts`, { method: "POST", headers, body: JSON.stringify({ name: "at-rest", address: "127.0.0.1", agent_port: 0 }) });
-  const { bundle } = (await created.body.json()) as { readonly bundle: unknown };
-  const program = join(APPS, "agent/bin/skep-agent.js");
-  const enrolled = await startProgram([program, "enrol", Buffer.from(JSON.stringify(bundle)).toString("base64url")], { env }).exited;
-  if (enrolled.code !== 0) throw new Error("the agent could not be enrolled");
-  const programs: Program[] = [startProgram([program, "--json"], { env }), startProgram(["-e", "process.stdin.resume()"])];
+  const agent = await startAgent(master, { dir: join(bench.dir, "agent"), name: "at-rest" });
+  const bare = startProgram(["-e", "process.stdin.resume()"]);
   try {
-    await eventually(async () => {
-      const { body } = await request(`${master.apiUrl}/v1/hosts/at-rest`, { headers });
-      return ((await body.json()) as { readonly status: string }).status === "active";
-    }, { what: "the agent is active", timeoutMs: 30_000 });
     await sleep(SETTLE_MS);
     const readings: number[][] = [[], []];
     for (let reading = 0; reading < READINGS; reading++) {
-      programs.forEach(({ pid }, at) => readings[at]!.push(rssKib(pid) / 1_024));
+      [agent.pid, bare.pid].forEach((pid, at) => readings[at]!.push(rssKib(pid) / 1_024));
       await sleep(500);
     }
     return judge({ name: "P11 an agent at rest", unit: "MiB", goal: AT_REST, value: readings[0]!, reference: readings[1]!, note: "resident set of a real, enrolled agent that beats; reference: a `node` process that does nothing" });
   } finally {
-    for (const { kill, exited } of programs) {
-      kill("SIGKILL");
-      await exited;
-    }
+    bare.kill("SIGKILL");
+    await Promise.all([agent.stop(), bare.exited]);
   }
 }
