@@ -1,7 +1,7 @@
 /** What was asked for on the command line, and how large each measurement is because of it. */
 import { parseArgs } from "node:util";
 
-export const GROUPS = ["P1", "P2", "P3", "P5", "P6", "P8", "P9", "P11", "P14"] as const;
+export const GROUPS = ["P1", "P2", "P3", "P5", "P6", "P7", "P8", "P9", "P11", "P14"] as const;
 export type Group = (typeof GROUPS)[number];
 
 /** Small enough for two cores and four minutes when quick; the sizes that the targets name otherwise. */

@@ -10,6 +10,7 @@ import { parseConfig, USAGE, type BenchConfig, type Group } from "./config.ts";
 import { machineFacts } from "./report/machine.ts";
 import { toJson, toMarkdown, toText } from "./report/print.ts";
 import { broken, type Row } from "./report/row.ts";
+import { measureContainers } from "./rows/containers.ts";
 import { measureDelta } from "./rows/delta.ts";
 import { measureFanOut } from "./rows/fan-out.ts";
 import { measureInstall } from "./rows/install.ts";
@@ -24,6 +25,7 @@ const MEASUREMENTS: readonly { readonly groups: readonly Group[]; readonly measu
   { groups: ["P1", "P2", "P3"], measure: measureWire },
   { groups: ["P5"], measure: measureFanOut },
   { groups: ["P6"], measure: measureDelta },
+  { groups: ["P7"], measure: measureContainers },
   { groups: ["P8"], measure: measureSweep },
   { groups: ["P9"], measure: measureQueries },
   { groups: ["P11"], measure: measureMemory },
