@@ -62,6 +62,8 @@ export interface AgentWish {
   readonly bundle?: "paste" | "file" | "with_key";
   /** Where the agent keeps its state; default below the fleet's folder. */
   readonly stateDir?: string;
+  /** At every start, beside what one start asks for. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface BareHost {
@@ -120,7 +122,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       startProgram([BIN.agent, "--json"], {
         env: {
           SKEP_AGENT_DIR: identityDir, SKEP_STATE_DIR: stateDir, SKEP_AGENT_LISTEN: "127.0.0.1", SKEP_AGENT_PORT: url === undefined ? "0" : portOf(url), SKEP_LOCAL_PORT: "0",
-          SKEP_ALLOW_FAILPOINTS: "1", ...env,
+          SKEP_ALLOW_FAILPOINTS: "1", ...wish.env, ...env,
         },
       }), (line) => {
       url = (JSON.parse(line) as { agent_url: string }).agent_url;
