@@ -1,0 +1,99 @@
+/**
+ * The engine, an agent and the master are killed in turn in the middle of a rollout of containers. Each time the
+ * ledger ends with the truth and the engine with one copy of each component: no orphan, no double, no half release.
+ */
+import { below, seededRng } from "@skep/core";
+import { systemClock } from "@skep/runtime";
+import { eventually, seedFromEnv, startEngine, type Engine } from "@skep/testkit";
+import { noEngine } from "@skep/testkit/vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { containersOf } from "../src/harness/containers.ts";
+import type { Agent } from "../src/harness/fleet.ts";
+import { allRows, succeeds } from "../src/harness/operations.ts";
+import { ledgerProblems } from "../src/harness/truth.ts";
+import { useFleet } from "./kit/use-fleet.ts";
+
+const ROUNDS_EACH = 3;
+const HOSTS = ["bee-1", "bee-2", "bee-3"];
+const COMPONENTS = ["cache", "web"];
+const seed = seedFromEnv();
+const clock = systemClock();
+
+describe.skipIf(noEngine())("killed in the middle of a rollout", () => {
+  const site = useFleet("workloads-kill", { intervalMs: 500 });
+  const agents: Agent[] = [];
+  // An engine of its own: its daemon is killed.
+  let engine: Engine;
+
+  beforeAll(async () => {
+    engine = await startEngine();
+    await engine.image("hive/web:1", { entrypoint: ["/bin/web"], files: { "/bin/web": "#!/bin/sh\ntrap 'exit 0' TERM\nmkdir -p /www && echo $ROUND > /www/index.html && httpd -p 80 -h /www\nwhile true; do sleep 1000 & wait $!; done\n" } });
+    for (const name of HOSTS) agents.push(await site.fleet.addAgent(name, { env: { DOCKER_HOST: `unix://${engine.socketPath}` } }));
+    await eventually(async () => {
+      const { status } = await site.fleet.api.post("/v1/deployments", { name: "hive", spec: specOf("0"), placement: { hosts: HOSTS }, dry_run: true });
+      return status === 200;
+    }, { what: "every agent offers its engine", timeoutMs: 30_000 });
+    await succeeds(site.fleet.api, "/v1/deployments", { name: "hive", spec: specOf("0"), placement: { hosts: HOSTS } });
+  }, 180_000);
+  afterAll(async () => {
+    await site.fleet.stop().catch(() => undefined);
+    await engine?.stop();
+  });
+
+  const specOf = (round: string) => ({
+    driver: "docker",
+    components: COMPONENTS.map((name) => ({
+      name, env: { ROUND: round }, container: { image: "hive/web:1", pull: "never" }, ports: [{ name: "http", container: 80, publish: false }], stop_timeout_s: 2,
+      restart: { policy: "always" }, ...(name === "web" ? { depends_on: ["cache"] } : {}), probe: { type: "http", port: "http", path: "/", interval_ms: 200, failure_threshold: 50 },
+    })),
+  });
+
+  const torment: Readonly<Record<string, (pick: number) => Promise<void>>> = {
+    engine: async () => {
+      await engine.kill();
+      await clock.sleep(300);
+      await engine.restart();
+    },
+    agent: async (pick) => {
+      await agents[pick]!.kill();
+      await agents[pick]!.start();
+    },
+    master: async () => {
+      await site.fleet.master.kill();
+      await site.fleet.master.start();
+    },
+  };
+
+  test.each(Object.keys(torment))("the %s", async (victim) => {
+    const { api } = site.fleet;
+    const rng = seededRng(seed + victim.length);
+    for (let round = 1; round <= ROUNDS_EACH; round++) {
+      const mutated = await api.post("/v1/deployments/hive/mutate", { env: { ROUND: `${victim}-${round}` }, rollout: { max_parallel: 1, progress_deadline_s: 120 } }, { "idempotency-key": crypto.randomUUID() });
+      expect(mutated.status, JSON.stringify(mutated.body)).toBe(202);
+      await clock.sleep(below(rng, 2_500));
+      await torment[victim]!(below(rng, HOSTS.length));
+
+      // The rollout ends one way or the other, and says which.
+      const rollout = await eventually(async (status) => {
+        const seen = await api.get(`/v1/rollouts/${mutated.body.rollout_id}`);
+        status(JSON.stringify(seen));
+        return ["succeeded", "rolled_back", "failed"].includes(seen.status) ? seen : undefined;
+      }, { what: `the rollout with the ${victim} killed has ended (seed ${seed}, round ${round})`, timeoutMs: 150_000 });
+      // Interrupted work may truthfully have failed; then an operator asks again, and from there all must be well.
+      await eventually(async (status) => {
+        const problems = await ledgerProblems(api);
+        status(`${rollout.status}: ${problems.join("; ")}`);
+        return problems.length === 0;
+      }, { what: `ledger and hosts agree after the ${victim} was killed (seed ${seed}, round ${round})`, timeoutMs: 90_000 });
+
+      const containers = await containersOf(engine, "hive");
+      const copies = containers.map((one) => `${one.host}/${one.component}`);
+      expect(copies, JSON.stringify(containers)).toEqual(agents.map((agent) => agent.hostId).sort().flatMap((host) => COMPONENTS.map((component) => `${host}/${component}`)));
+      expect(containers.every((one) => one.state === "running"), JSON.stringify(containers)).toBe(true);
+      expect((await engine.labelled("skep.host")).networks).toHaveLength(HOSTS.length);
+      console.log(`seed ${seed}: ${victim} killed in round ${round}, the rollout ${rollout.status}: ${rollout.because}`);
+    }
+    const lies = (await allRows(api)).filter((row) => row.status === "failed" && row.error === null && row.because === null);
+    expect(lies).toEqual([]);
+  }, 600_000);
+});
