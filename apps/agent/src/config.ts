@@ -63,6 +63,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
   const settings = readConfigFile(file);
   return {
     ...settings,
+    docker: { host: settings.docker.host ?? (env["DOCKER_HOST"] === "" ? undefined : env["DOCKER_HOST"]) },
     credential: (name) => {
       const registry = Object.hasOwn(settings.registries, name) ? settings.registries[name] : undefined;
       return registry === undefined ? undefined : readCredential(registry);

@@ -65,6 +65,8 @@ export interface Agent {
   /** What became of each stage so far. */
   bootResults(): readonly StageResult[];
   readonly executor: Executor;
+  /** undefined = not enrolled yet. */
+  hostId(): string | undefined;
 }
 
 const LAST_BEAT_LIMIT_MS = 2_000;
@@ -109,7 +111,7 @@ export function createAgent(deps: AgentDeps): Agent {
   };
   const reporter = createReporter({
     executor, clock, rng, logger, agentVersion: AGENT_VERSION, hostBootId: deps.hostBootId, agentUrl, failpoint: deps.failpoint, boot: boot.report,
-    capabilities: () => [...deps.drivers.map((driver) => `driver:${driver.name}`), ...allowanceCapabilities(deps.allowed())], resources: deps.resources,
+    capabilities: () => [...deps.drivers.filter((driver) => driver.available?.() ?? true).map((driver) => `driver:${driver.name}`), ...allowanceCapabilities(deps.allowed())], resources: deps.resources,
     link: () => keeper.link(),
     reloadIdentity: () => keeper.reload(),
     rotate: () => keeper.rotate(),
@@ -201,6 +203,7 @@ export function createAgent(deps: AgentDeps): Agent {
     reconfigure: boot.reconfigure,
     bootResults: boot.results,
     executor,
+    hostId: () => keeper.current()?.hostId,
   };
 }
 

@@ -6,7 +6,7 @@ import { closeOnParentExit, createLogger, hostBootId, lockStateDir, onShutdownSi
 import { readConfig, type AgentConfig } from "./config.ts";
 import { readResources } from "./reporter/resources.ts";
 import { createAgent } from "./create-agent.ts";
-import { createNoopDriver, createProcessDriver, defaultRunnerPath } from "./drivers/index.ts";
+import { createDockerDriver, createNoopDriver, createProcessDriver, defaultRunnerPath } from "./drivers/index.ts";
 import { runEnrol } from "./enrol-command.ts";
 import { realPath } from "./real-path.ts";
 import { openRebootMark } from "./boot/reboot-mark.ts";
@@ -59,17 +59,24 @@ async function run(first: AgentConfig, json: boolean): Promise<void> {
   const processes = createProcessDriver({ stateDir: join(config.stateDir, "workloads"), clock, rng, logger, runnerPath: defaultRunnerPath(), readHostBootId: () => bootId });
   const noop = join(config.stateDir, "noop");
   mkdirSync(noop, { recursive: true, mode: 0o700 });
+  let hostId = (): string | undefined => undefined;
+  const containers = createDockerDriver({
+    stateDir: join(config.stateDir, "docker"), clock, rng, logger, readHostBootId: () => bootId,
+    owner: () => hostId(), dockerHost: config.docker.host, credential: (name) => config.credential(name),
+  });
   const agent = createAgent({
-    agentDir: config.agentDir, journal, drivers: [processes, createNoopDriver({ stateDir: noop, clock, rng })], clock, rng, logger,
+    agentDir: config.agentDir, journal, drivers: [processes, containers, createNoopDriver({ stateDir: noop, clock, rng })], clock, rng, logger,
     policy: PRODUCTION_POLICY, hostBootId: bootId, listen: { host: config.listen, port: config.port },
     localPort: config.localPort, agentUrl: config.agentUrl, resources: () => readResources(config.stateDir), failpoint: failpointOf(config),
     boot: config.boot, rebootMark: openRebootMark(join(config.stateDir, "host-boot-id"), bootId), allowed: () => config.allow, realpath: realPath,
   });
+  hostId = () => agent.hostId();
 
   const leave = async (workloads: boolean, why: string): Promise<void> => {
     logger.info({ why, workloads }, "stopping");
     await agent.stop({ workloads });
     processes.close();
+    containers.close();
     await journal.close();
     lock.release();
     process.exit(0);

@@ -1,8 +1,10 @@
-/** The agent's drivers: real processes, and none. */
+/** The agent's drivers: real processes, containers, and none. */
 import { fileURLToPath } from "node:url";
 
 export { createProcessDriver } from "./process/create-process-driver.ts";
 export type { ProcessDriver, ProcessDriverOptions } from "./process/create-process-driver.ts";
+export { createDockerDriver } from "./docker/create-docker-driver.ts";
+export type { DockerDriver, DockerDriverOptions } from "./docker/create-docker-driver.ts";
 export { createNoopDriver } from "./noop/create-noop-driver.ts";
 export type { NoopDriverOptions } from "./noop/create-noop-driver.ts";
 

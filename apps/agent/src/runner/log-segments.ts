@@ -31,6 +31,8 @@ export function listSegments(directory: string): LogSegment[] {
 export interface LogWriter {
   /** Never throws: a full disk must not end the workload. What was lost is said in the log once there is room. */
   write(chunk: Uint8Array): void;
+  /** The offset of the next byte. */
+  end(): number;
   close(): void;
 }
 
@@ -73,5 +75,5 @@ export function openLogWriter(directory: string, limits: LogLimits): LogWriter {
       lostBecause = (error as NodeJS.ErrnoException).code ?? "unknown";
     }
   };
-  return { write, close: () => file !== undefined && closeSync(file) };
+  return { write, end: () => start + size, close: () => file !== undefined && closeSync(file) };
 }

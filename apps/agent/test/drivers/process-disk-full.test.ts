@@ -4,7 +4,7 @@ import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually, tempDir } from "@skep/testkit";
 import { afterAll, describe, expect, test } from "vitest";
-import { readLog } from "../../src/drivers/process/read-log.ts";
+import { readLog } from "../../src/drivers/read-log.ts";
 import { openLogWriter } from "../../src/runner/log-segments.ts";
 import { createWorld, FOREVER, labelsFor, living, never, observed, readRun, specFor, startAndWait } from "./world.ts";
 

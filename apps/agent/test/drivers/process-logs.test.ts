@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { eventually, tempDir } from "@skep/testkit";
 import { expect, test } from "vitest";
 import { listSegments, openLogWriter } from "../../src/runner/log-segments.ts";
-import { readLog } from "../../src/drivers/process/read-log.ts";
+import { readLog } from "../../src/drivers/read-log.ts";
 import { componentDir, createWorld, labelsFor, never, node, observed, specFor, startAndWait } from "./world.ts";
 
 const read = async (directory: string, offset: number, limit: number): Promise<[string, number]> => {

@@ -102,6 +102,8 @@ export interface Driver {
    * up in the order of its boot sequence. Drivers whose runtime restarts by itself have none.
    */
   release?(): void;
+  /** Whether its runtime answered when it was last asked, and the host may be offered for it. Absent = it needs none. */
+  available?(): boolean;
   /** Whether old and new of one component can run at once, which start_first needs. */
   readonly overlaps?: boolean | undefined;
   /** Runs a command in a running component. Resolves at its end; an abort kills it, descendants included. */

@@ -2,7 +2,7 @@
 import type { ObservedComponent } from "@skep/core";
 import { exitText } from "../../runner/run-state.ts";
 import type { RunState } from "../../runner/run-state.ts";
-import type { ComponentDir } from "./component-dirs.ts";
+import type { ComponentDir } from "../component-dirs.ts";
 import type { Look } from "./look.ts";
 
 const plain = (state: RunState): ObservedComponent => ({

@@ -15,7 +15,7 @@ import { identify } from "../../runner/proc.ts";
 import { STATE_FILE } from "../../runner/run-state.ts";
 import type { LaunchOrder, LaunchResult, ProcessId, RunState } from "../../runner/run-state.ts";
 import { asDriverError } from "../driver-errors.ts";
-import type { ComponentDir } from "./component-dirs.ts";
+import type { ComponentDir } from "../component-dirs.ts";
 import { signal as signalProcess } from "./end-processes.ts";
 
 /** A small heap: a runner holds one log chunk and one state. Its cost is paid once per component. */

@@ -1,6 +1,6 @@
 /** The open connections to runners, one per run. A change heard on any of them wakes whoever listens. */
 import type { Clock } from "@skep/core";
-import type { ComponentDir } from "./component-dirs.ts";
+import type { ComponentDir } from "../component-dirs.ts";
 import { connectRunner } from "./runner-link.ts";
 import type { RunnerLink } from "./runner-link.ts";
 

@@ -7,7 +7,7 @@ import { hasEnded } from "../../runner/run-state.ts";
 import type { ProcessId, RunState } from "../../runner/run-state.ts";
 import { isAlive } from "../../runner/proc.ts";
 import { keyOf } from "../labels.ts";
-import type { ComponentDir } from "./component-dirs.ts";
+import type { ComponentDir } from "../component-dirs.ts";
 import { runIdOf } from "./links.ts";
 import { readState } from "./read-state.ts";
 import type { RunnerLink } from "./runner-link.ts";

@@ -3,11 +3,10 @@
  * keeps its allocated ports until it is removed, whatever restarts; a port is tried by binding before it is given,
  * because others on the host do not ask us.
  */
-import { createSocket } from "node:dgram";
-import { createServer } from "node:net";
 import { below, DriverError } from "@skep/core";
 import type { PortSpec, Rng, WorkloadLabels } from "@skep/core";
 import { keyOf, whose } from "../labels.ts";
+import { isFree } from "../port-free.ts";
 
 const FIRST = 10_000;
 const LAST = 60_000;
@@ -81,18 +80,4 @@ async function pick(others: Map<string, Holding>, mine: readonly number[], spec:
     if (!mine.includes(port) && holderOf(others, spec.protocol, port) === undefined && (await isFree(port, spec.protocol))) return port;
   }
   throw new DriverError("port_in_use", `no free port between ${FIRST} and ${LAST} was found for "${spec.name}" in ${MAX_TRIES} tries`);
-}
-
-/** Only "address in use" counts: a port we may not bind ourselves may still be the program's to bind. */
-function isFree(port: number, protocol: PortSpec["protocol"]): Promise<boolean> {
-  return new Promise((resolve) => {
-    const failed = (error: NodeJS.ErrnoException): void => resolve(error.code !== "EADDRINUSE");
-    if (protocol === "udp") {
-      const socket = createSocket("udp4").once("error", (error) => (socket.close(), failed(error)));
-      socket.bind({ port, exclusive: true }, () => socket.close(() => resolve(true)));
-    } else {
-      const server = createServer().once("error", failed);
-      server.listen({ port, host: "0.0.0.0", exclusive: true }, () => server.close(() => resolve(true)));
-    }
-  });
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { RUN_STATE_VERSION, STATE_FILE } from "../../runner/run-state.ts";
 import type { RunState } from "../../runner/run-state.ts";
 import { isMissing } from "../driver-errors.ts";
-import type { ComponentDir } from "./component-dirs.ts";
+import type { ComponentDir } from "../component-dirs.ts";
 
 export type StateFile = { readonly kind: "absent" } | { readonly kind: "damaged"; readonly error: string } | { readonly kind: "good"; readonly state: RunState };
 

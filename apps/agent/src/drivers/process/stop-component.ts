@@ -7,7 +7,7 @@ import { STATE_FILE } from "../../runner/run-state.ts";
 import type { RunState } from "../../runner/run-state.ts";
 import { isMissing } from "../driver-errors.ts";
 import { keyOf, whose } from "../labels.ts";
-import type { ComponentDir } from "./component-dirs.ts";
+import type { ComponentDir } from "../component-dirs.ts";
 import { KILL_PATIENCE_MS, mayRun, stateOf } from "./context.ts";
 import type { ProcessContext } from "./context.ts";
 import { endProcesses } from "./end-processes.ts";

@@ -4,12 +4,12 @@ import { DriverError } from "@skep/core";
 import type { AbortSignalLike, WorkloadLabels } from "@skep/core";
 import { LOG_DIR } from "../../runner/run-state.ts";
 import { sameLabels, whose } from "../labels.ts";
-import type { ComponentDir } from "./component-dirs.ts";
+import type { ComponentDir } from "../component-dirs.ts";
 import { stateOf } from "./context.ts";
 import type { ProcessContext } from "./context.ts";
 import { decideObserved } from "./decide-observed.ts";
 import type { Look } from "./look.ts";
-import { tailForPerson } from "./read-log.ts";
+import { tailForPerson } from "../read-log.ts";
 
 const LOOK_AGAIN_MS = 2_000;
 const TAIL_CHARS = 500;

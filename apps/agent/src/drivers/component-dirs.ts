@@ -5,9 +5,9 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { isName, isUuid } from "@skep/core";
-import { isMissing } from "../driver-errors.ts";
-import { assertSafeNames } from "../labels.ts";
-import { STARTS_LOG } from "../starts-log.ts";
+import { isMissing } from "./driver-errors.ts";
+import { assertSafeNames } from "./labels.ts";
+import { STARTS_LOG } from "./starts-log.ts";
 
 export interface ComponentDir {
   readonly placementId: string;

@@ -2,9 +2,9 @@
 import { open } from "node:fs/promises";
 import { SkepError } from "@skep/core";
 import type { LogChunk } from "@skep/core";
-import { listSegments } from "../../runner/log-segments.ts";
-import type { LogSegment } from "../../runner/log-segments.ts";
-import { isMissing } from "../driver-errors.ts";
+import { listSegments } from "../runner/log-segments.ts";
+import type { LogSegment } from "../runner/log-segments.ts";
+import { isMissing } from "./driver-errors.ts";
 
 /** A reader asks again; a larger answer would only cost memory. */
 const MAX_CHUNK_BYTES = 1_048_576;

@@ -1,0 +1,72 @@
+/**
+ * Starting one component, at most once per labels. What is there under the same labels decides: running stays, its good
+ * end stays, everything else is started again; only where nothing is, a container is made.
+ */
+import { DriverError } from "@skep/core";
+import type { AbortSignalLike, ComponentSpec, Progress, WorkloadLabels } from "@skep/core";
+import { sameLabels, whose } from "../labels.ts";
+import { lookFor, isRunning, wasStarted } from "./context.ts";
+import type { DockerContext, View } from "./context.ts";
+import { thingName } from "./container-labels.ts";
+import { createBody } from "./create-body.ts";
+import { asRefused, EngineRefusal, plainWords } from "./engine-error.ts";
+import { START_DEADLINE_MS } from "./keeper.ts";
+import type { ContainerRecord } from "./records.ts";
+import { readNames } from "./shared.ts";
+
+const START_CODES = ["disk_full", "port_in_use", "program_not_found", "not_executable", "network_not_found"];
+
+export async function startContainer(context: DockerContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike, progress: Progress): Promise<void> {
+  const there = await lookFor(context, labels, signal);
+  if (there.some(isRunning)) return;
+  const [old] = there;
+  // Of a container that somebody removed: its successor takes its place.
+  for (const { id, labels: its } of context.records.all()) if (sameLabels(its, labels) && !there.some((view) => view.id === id)) context.records.drop(id);
+  if (old !== undefined && isDone(context, old)) return;
+  if (signal.aborted) throw new DriverError("aborted", "the start was aborted; nothing was started");
+  const id = old?.id ?? (await make(context, labels, spec, signal));
+  progress();
+  const record: ContainerRecord = { version: 1, id, labels, hostBootId: context.hostBootId, restarts: 0, crashes: 0 };
+  // Before the effect: what runs is known, and what was once told to stop may run again.
+  context.records.put(record);
+  await context.keeper.starting(id, async () => {
+    try {
+      await context.engine.start(id, signal, START_DEADLINE_MS);
+    } catch (error) {
+      if (error instanceof EngineRefusal) context.records.insist({ ...record, ended: {}, startError: `could not be started: ${plainWords(error.message)}` });
+      throw asRefused(error, `${labels.component} could not be started`, "start_failed", START_CODES);
+    }
+  });
+  progress();
+}
+
+/** It ran to its good end and nobody will start it again: doing so would execute one job twice. */
+function isDone({ records, hostBootId }: DockerContext, view: View): boolean {
+  const record = records.get(view.id);
+  if (!wasStarted(view) || view.seen.State?.ExitCode !== 0 || record === undefined || record.stop !== undefined || record.startError !== undefined) return false;
+  if (view.spec?.run_to_completion === true) return true;
+  return record.hostBootId === hostBootId && view.spec?.restart.policy !== "always";
+}
+
+async function make(context: DockerContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike): Promise<string> {
+  const { body, more } = createBody(context.owner(), labels, spec, readNames(context.sharedDir, labels));
+  try {
+    const id = await create(context, labels, body, signal);
+    for (const { network, aliases } of more) await context.engine.connect(network, { Container: id, EndpointConfig: { Aliases: aliases } }, signal);
+    return id;
+  } catch (error) {
+    const missing = error instanceof EngineRefusal && error.status === 404 && /image/i.test(error.message);
+    throw asRefused(error, `the container of ${whose(labels)} could not be made`, missing ? "image_not_found" : "start_failed", ["disk_full", "image_not_found", "network_not_found"]);
+  }
+}
+
+/** The name is for people; where somebody else has it, another will do. */
+async function create({ engine, rng }: DockerContext, labels: WorkloadLabels, body: object, signal: AbortSignalLike): Promise<string> {
+  const name = thingName(labels, labels.component, `g${labels.generation}`, labels.jobId.slice(-4));
+  try {
+    return await engine.create(name, body, signal);
+  } catch (error) {
+    if (!(error instanceof EngineRefusal) || error.status !== 409) throw error;
+    return engine.create(`${name}-${Buffer.from(rng.bytes(4)).toString("hex")}`, body, signal);
+  }
+}
