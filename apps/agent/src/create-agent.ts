@@ -8,6 +8,7 @@ import type { BootStage, Clock, Driver, Logger, Policy, Rng, StageResult } from 
 import { allowanceCapabilities, uuidv7 } from "@skep/core";
 import type { AgentIdentity } from "@skep/pki";
 import { specHash } from "@skep/runtime";
+import { createExecs } from "./exec/create-execs.ts";
 import type { AllowanceDeps } from "./executor/check-allowances.ts";
 import { createEyes } from "./executor/eyes.ts";
 import { createBootSequence } from "./boot/run-sequence.ts";
@@ -87,7 +88,8 @@ export function createAgent(deps: AgentDeps): Agent {
     eyesOf: (driver) => eyesByDriver.get(driver) ?? noEyes,
     onChange: () => reporter.changed(),
   });
-  const facts: RouteFacts = { executor, phase: () => executor.phase(), boot: boot.report, version: AGENT_VERSION, hostId: () => keeper.current()?.hostId };
+  const execs = createExecs({ eyes: createEyes(deps.drivers, clock), phase: () => executor.phase(), allowed: deps.allowed, clock, logger });
+  const facts: RouteFacts = { executor, execs, phase: () => executor.phase(), boot: boot.report, version: AGENT_VERSION, hostId: () => keeper.current()?.hostId };
   let server: AgentServer | undefined;
   let agentPort: number | undefined;
   let localPort: number | undefined;
@@ -182,6 +184,7 @@ export function createAgent(deps: AgentDeps): Agent {
     const lastBeatLimitMs = executor.phase() === "booting" ? BOOTING_LAST_BEAT_LIMIT_MS : LAST_BEAT_LIMIT_MS;
     leaving.abort();
     executor.stop();
+    execs.stop();
     if (workloads) {
       const failed = await executor.stopWorkloads().catch((err: unknown) => [String(err)]);
       if (failed.length > 0) logger.error({ failed }, "some workloads could not be stopped");

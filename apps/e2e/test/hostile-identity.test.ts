@@ -46,6 +46,7 @@ const AGENT_REQUESTS: Record<AgentRouteId, { path: string; body?: unknown }> = {
   agentStatus: { path: "/status" },
   agentHealth: { path: "/health" },
   agentLogs: { path: `/logs/${NIL}/web` },
+  agentExec: { path: `/exec/${NIL}/web`, body: { command: ["/bin/true"] } },
 };
 
 describe.each(SWARM_ROUTES)("master $method $path", (route) => {

@@ -1,6 +1,6 @@
 /** What the master's control code needs of the world besides the store: agents to talk to, and itself described. */
 import type { Clock, DispatchAnswer, HostRecord, Logger, Policy, Rng, Store, Timings } from "@skep/core";
-import type { AgentHealth, CancelReply, cancelRequest, DeployCommand, DryRunReply, JobView, MutateCommand, PendingJob } from "@skep/protocol";
+import type { AgentHealth, CancelReply, cancelRequest, DeployCommand, DryRunReply, ExecCommand, ExecFrame, JobView, MutateCommand, PendingJob } from "@skep/protocol";
 import type { z } from "zod";
 
 export interface Silent {
@@ -22,7 +22,17 @@ export interface AgentClient {
   health(host: HostRecord): Promise<{ readonly ok: true; readonly ms: number; readonly health: AgentHealth } | { readonly ok: false; readonly ms: number; readonly error: string }>;
   /** Throws SkepError `host_unreachable` or `logs_not_found`. `offset` may be negative: from the end. */
   logs(host: HostRecord, placementId: string, component: string, offset: number, limit: number): Promise<{ readonly data: Uint8Array; readonly nextOffset: number }>;
+  /**
+   * Runs a command there and answers once it was taken. Throws SkepError: `host_unreachable`, `exec_outcome_unknown`
+   * (it may have been taken), or the agent's own refusal. An abort ends the command; so does leaving the frames.
+   */
+  runCommand(host: HostRecord, placementId: string, component: string, command: ExecCommand, signal: AbortSignal): Promise<OpenExec>;
   close(): Promise<void>;
+}
+
+export interface OpenExec {
+  /** The last one is the end. Throws `exec_outcome_unknown` when there is none. */
+  readonly frames: AsyncIterable<ExecFrame>;
 }
 
 export interface ControlDeps {

@@ -63,6 +63,15 @@ export const ERRORS = {
   already_running: { status: 409, retryable: true, title: "Another process already runs on this state", fix: "Stop the process named in `detail`, or use another state directory." },
   lifecycle_not_found: { status: 404, retryable: false, title: "No such lifecycle row", fix: "List rows with `skep lifecycle`." },
   lifecycle_terminal: { status: 409, retryable: false, title: "The lifecycle row has already ended", fix: "Nothing is left to cancel; its status is in `detail`." },
+  // running commands in components
+  exec_not_allowed: { status: 403, retryable: false, title: "The host does not allow running commands in its workloads", fix: "Its owner allows it in the agent's own configuration on that host (allow.exec); no API can." },
+  exec_unsupported: { status: 422, retryable: false, title: "The component's driver cannot run commands", fix: "Use a component of the process or docker driver." },
+  exec_already_sent: { status: 409, retryable: false, title: "That request has already sent its command, whose output is not kept", fix: "Look what became of it with `skep audit`; to run it again send a new request with a new Idempotency-Key." },
+  exec_outcome_unknown: { status: 502, retryable: false, title: "The host was lost while the command ran", fix: "Whether it ended is not known; the agent kills it once it notices. Look before you run it again." },
+  exec_timeout: { status: 504, retryable: false, title: "The command took too long and was killed", fix: "Give it more time with --timeout, or run less." },
+  too_many_execs: { status: 429, retryable: true, title: "Too many commands run on this host at once", fix: "Wait until one has ended." },
+  component_not_running: { status: 409, retryable: true, title: "The component does not run there", fix: "Look why with `skep status NAME` or `skep explain deployment NAME`." },
+  placement_ambiguous: { status: 409, retryable: false, title: "It runs in several places", fix: "Name one: the places are in `errors`." },
   not_found: { status: 404, retryable: false, title: "Nothing of that name", fix: "Check the name or id." },
   unavailable_observation: { status: 503, retryable: true, title: "The host could not observe this", fix: "Try again; the error is in `detail`." },
   // the agent's answers

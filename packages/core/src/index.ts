@@ -31,6 +31,7 @@ export * from "./deploy/patch.ts";
 export * from "./deploy/plan-change.ts";
 export * from "./placement/place.ts";
 export * from "./placement/decide-allowances.ts";
+export * from "./exec/decide-exec.ts";
 export * from "./reconcile/decide-reconcile.ts";
 export * from "./liveness/decide-health.ts";
 export * from "./explain/index.ts";

@@ -7,3 +7,4 @@ export * from "./heartbeat.ts";
 export * from "./enrol.ts";
 export * from "./operator.ts";
 export * from "./routes.ts";
+export * from "./exec.ts";

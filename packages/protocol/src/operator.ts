@@ -249,6 +249,16 @@ export type EventJson = z.infer<typeof eventView>;
 export const eventList = z.object({ items: z.array(eventView), next_cursor: z.string() });
 export const eventQuery = z.strictObject({ limit: z.coerce.number().int().min(1).max(1000).default(100), cursor: z.string().max(120).optional(), host: refSchema.optional(), deployment: refSchema.optional(), kind: z.string().max(63).optional() });
 
+export const auditView = z.object({
+  id: z.string(), at: time, actor: z.string(), action: z.string(), subject: z.string(), outcome: z.enum(["allowed", "denied"]), request_id: z.string().nullable(),
+  detail: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).nullable(),
+});
+export type AuditJson = z.infer<typeof auditView>;
+/** Newest first. */
+export const auditList = listOf(auditView);
+/** `action`: a prefix, for example `exec` or `token.create`. `actor`: whole, for example `token:<id>`. */
+export const auditQuery = z.strictObject({ ...pageQuery, action: z.string().max(63).optional(), actor: cleanText(128).optional() });
+
 export const EXPLAIN_KINDS = ["host", "deployment", "placement", "lifecycle"] as const;
 export const explanation = z.object({
   kind: z.enum(EXPLAIN_KINDS), id: idSchema, name: z.string(),

@@ -49,12 +49,14 @@ export const OPERATOR_ROUTES = [
   { id: "teardownDeployment", method: "POST", path: "/v1/deployments/:deployment/teardown", access: operator, summary: "Stop and remove it everywhere" },
   { id: "deleteDeployment", method: "DELETE", path: "/v1/deployments/:deployment", access: operator, summary: "The same as teardown" },
   { id: "getDeploymentLogs", method: "GET", path: "/v1/deployments/:deployment/logs", access: viewer, summary: "Captured output; follow=true streams" },
+  { id: "execDeployment", method: "POST", path: "/v1/deployments/:deployment/exec", access: admin, summary: "Run a command in a running component; its output as a stream of frames" },
   { id: "listPlacements", method: "GET", path: "/v1/placements", access: viewer, summary: "Placements: desired beside observed" },
   { id: "listLifecycle", method: "GET", path: "/v1/lifecycle", access: viewer, summary: "Lifecycle rows" },
   { id: "getLifecycle", method: "GET", path: "/v1/lifecycle/:id", access: viewer, summary: "One lifecycle row" },
   { id: "cancelLifecycle", method: "POST", path: "/v1/lifecycle/:id/cancel", access: operator, summary: "Ask for a confirmed stop" },
   { id: "resolveLifecycle", method: "POST", path: "/v1/lifecycle/:id/resolve", access: operator, summary: "Decide that a lost row's host will never answer" },
   { id: "listEvents", method: "GET", path: "/v1/events", access: viewer, summary: "Events as JSON, or as a stream with Accept: text/event-stream" },
+  { id: "listAudit", method: "GET", path: "/v1/audit", access: admin, summary: "The audit log, newest first" },
   { id: "explain", method: "GET", path: "/v1/explain/:kind/:id", access: viewer, summary: "Why something is as it is" },
   { id: "createToken", method: "POST", path: "/v1/tokens", access: admin, summary: "Make an API token; shown once" },
   { id: "listTokens", method: "GET", path: "/v1/tokens", access: admin, summary: "List API tokens" },
@@ -80,6 +82,7 @@ export const AGENT_ROUTES = [
   { id: "agentStatus", method: "GET", path: "/status", access: master, summary: "The snapshot a beat carries" },
   { id: "agentHealth", method: "GET", path: "/health", access: master, summary: "Alive, and in which phase" },
   { id: "agentLogs", method: "GET", path: "/logs/:placement_id/:component", access: master, summary: "Captured output from an offset" },
+  { id: "agentExec", method: "POST", path: "/exec/:placement_id/:component", access: master, summary: "Run a command in a running component; frames until its end" },
 ] as const satisfies readonly Route[];
 
 /** Plain HTTP on loopback only. */

@@ -1,7 +1,7 @@
 /** The port's methods over a connection. Listed one by one: a method that is missing here does not compile. */
 import type { Reads, Tx } from "@skep/core";
 import * as apiTokens from "./api-tokens.ts";
-import { appendAudit } from "./audit.ts";
+import { appendAudit, listAudit } from "./audit.ts";
 import { writeBeats } from "./beats.ts";
 import * as certs from "./certs.ts";
 import { readNow } from "./clock.ts";
@@ -40,6 +40,7 @@ export const bindReads = (db: Db, pinsDb: Db = db): Reads => ({
   readEvents: (after, limit, filter) => events.readEvents(db, after, limit, filter),
   recentEvents: (limit, filter) => events.recentEvents(db, limit, filter),
   eventHead: () => events.eventHead(db),
+  listAudit: (query) => listAudit(db, query),
   findApiToken: (id) => apiTokens.findApiToken(db, id),
   listApiTokens: () => apiTokens.listApiTokens(db),
 });

@@ -3,6 +3,7 @@
  * environment is never passed on: it may hold the agent's secrets. Labels come last, so that no spec can forge one.
  */
 import type { ComponentSpec, WorkloadLabels } from "@skep/core";
+import { EXEC_LABEL } from "../../runner/proc.ts";
 
 export type InheritedEnv = Readonly<Partial<Record<"PATH" | "HOME" | "LANG", string>>>;
 
@@ -13,9 +14,11 @@ export function buildEnvironment(labels: WorkloadLabels, spec: ComponentSpec, po
   for (const { name } of spec.ports) portVariables[portVariable(name)] = String(ports[name]);
   const first = spec.ports[0];
   if (first !== undefined) portVariables["PORT"] = String(ports[first.name]);
+  // A component that called itself a command would not be seen any more.
+  const { [EXEC_LABEL]: _ours, ...own } = spec.env;
   return {
     ...inherited,
-    ...spec.env,
+    ...own,
     ...portVariables,
     SKEP_PLACEMENT: labels.placementId,
     SKEP_DEPLOYMENT: labels.deployment,

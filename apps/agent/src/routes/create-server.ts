@@ -8,7 +8,7 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { MAX_HEARTBEAT_INTERVAL_MS, SkepError, uuidv7, type Clock, type Logger, type Rng } from "@skep/core";
 import { agentTls, readPeer, type AgentIdentity } from "@skep/pki";
-import { AGENT_ROUTES, type Route } from "@skep/protocol";
+import { AGENT_ROUTES, EXEC_BODY_BYTES, type Route } from "@skep/protocol";
 import fastify, { type FastifyInstance } from "fastify";
 import type { Handlers } from "./handlers.ts";
 import { sendProblem } from "./problem.ts";
@@ -87,6 +87,8 @@ export function createAgentServer(deps: ServerDeps): AgentServer {
       method: route.method,
       url: route.path,
       exposeHeadRoute: false,
+      // A command may come with all of its stdin.
+      bodyLimit: route.id === "agentExec" ? EXEC_BODY_BYTES : BODY_LIMIT_BYTES,
       handler: async (request, reply) => {
         const answer = await handlers[route.id]({ body: request.body, params: request.params as Record<string, string>, query: request.query as Record<string, unknown> });
         return reply.code(answer.status).headers(answer.headers ?? {}).send(answer.body);

@@ -1,12 +1,14 @@
 /** What each route of the agent does, by route id. A route without a handler here does not compile. */
-import { SkepError, type AgentPhase, type BootReport } from "@skep/core";
-import { AGENT_ROUTES, cancelRequest, deployCommand, mutateCommand, pendingJob, teardownCommand, type AgentHealth, type AgentRouteId, type BootReportJson, type PendingJob } from "@skep/protocol";
+import { SkepError, isName, type AgentPhase, type BootReport } from "@skep/core";
+import { AGENT_ROUTES, EXEC_CONTENT_TYPE, cancelRequest, deployCommand, execCommand, mutateCommand, pendingJob, teardownCommand, type AgentHealth, type AgentRouteId, type BootReportJson, type PendingJob } from "@skep/protocol";
 import { z } from "zod";
+import type { Execs } from "../exec/create-execs.ts";
 import type { Executor } from "../executor/types.ts";
 import { invalidBody } from "./problem.ts";
 
 export interface RouteFacts {
   readonly executor: Executor;
+  readonly execs: Execs;
   readonly phase: () => AgentPhase;
   readonly boot: () => BootReport | undefined;
   readonly version: string;
@@ -21,7 +23,7 @@ export interface RouteRequest {
 
 export interface RouteReply {
   readonly status: number;
-  /** JSON, or raw bytes. */
+  /** JSON, raw bytes, or a stream of them. */
   readonly body: unknown;
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -35,7 +37,7 @@ const logQuery = z.object({ offset: z.coerce.number().int().min(-Number.MAX_SAFE
 export const routeIds = AGENT_ROUTES.map((route) => route.id);
 
 export function createHandlers(facts: RouteFacts): Handlers {
-  const { executor, phase } = facts;
+  const { executor, execs, phase } = facts;
   const parse = <T>(schema: z.ZodType<T>, body: unknown): T => {
     const parsed = schema.safeParse(body);
     if (!parsed.success) throw invalidBody(parsed.error);
@@ -61,6 +63,12 @@ export function createHandlers(facts: RouteFacts): Handlers {
     },
     agentStatus: async () => ({ status: 200, body: { ...(await executor.snapshot()), phase: phase(), boot_id: executor.bootId, ...executor.inventory() } }),
     agentHealth: async () => ({ status: 200, body: healthOf(facts) }),
+    agentExec: async ({ params, body }) => {
+      const command = parse(execCommand, body);
+      const placement = z.uuid().safeParse(params["placement_id"]);
+      if (!placement.success || !isName(params["component"] ?? "")) throw new SkepError("unknown_component", "That is not a placement id and a component's name.");
+      return { status: 200, body: await execs.start(placement.data, params["component"]!, command), headers: { "content-type": EXEC_CONTENT_TYPE } };
+    },
     agentLogs: async ({ params, query }) => {
       const { offset, limit } = parse(logQuery, query);
       const placement = z.uuid().safeParse(params["placement_id"]);
@@ -71,7 +79,7 @@ export function createHandlers(facts: RouteFacts): Handlers {
   };
 }
 
-export function healthOf({ executor, phase, boot, version, hostId }: RouteFacts): AgentHealth {
+export function healthOf({ executor, phase, boot, version, hostId }: Omit<RouteFacts, "execs">): AgentHealth {
   const id = hostId();
   const report = boot();
   return { status: "ok", phase: phase(), version, boot_id: executor.bootId, ...(id === undefined ? {} : { host_id: id }), ...(report === undefined ? {} : { boot: reportJson(report) }) };

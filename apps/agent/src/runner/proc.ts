@@ -65,13 +65,30 @@ export function scanLabelled(): Map<string, ProcessId[]> {
   return found;
 }
 
-function labelKeyOf(pid: number): string | undefined {
-  let environment: string;
+/** On every process of a command that runs beside a component: it has the component's environment and is not the component. */
+export const EXEC_LABEL = "SKEP_EXEC";
+
+/** Every living process whose exec label begins with `prefix`. */
+export function scanExecs(prefix: string): ProcessId[] {
+  return allPids().flatMap((pid) => {
+    if (execLabelIn(environmentOf(pid))?.startsWith(prefix) !== true) return [];
+    return identify(pid) ?? [];
+  });
+}
+
+const execLabelIn = (environment: string | undefined): string | undefined => (environment === undefined ? undefined : /(?:^|\0)SKEP_EXEC=([^\0]*)/.exec(environment)?.[1]);
+
+function environmentOf(pid: number): string | undefined {
   try {
-    environment = readFileSync(`/proc/${pid}/environ`, "latin1");
+    return readFileSync(`/proc/${pid}/environ`, "latin1");
   } catch {
     return undefined; // gone, or of another user: not one of ours
   }
+}
+
+function labelKeyOf(pid: number): string | undefined {
+  const environment = environmentOf(pid);
+  if (environment === undefined || execLabelIn(environment) !== undefined) return undefined;
   const placement = /(?:^|\0)SKEP_PLACEMENT=([^\0]*)/.exec(environment)?.[1];
   const component = /(?:^|\0)SKEP_COMPONENT=([^\0]*)/.exec(environment)?.[1];
   return placement === undefined || component === undefined ? undefined : `${placement}/${component}`;

@@ -70,6 +70,7 @@ export function createAgentClient(from: { readonly name: string; readonly proces
       }
     },
     logs: () => Promise.reject(new SkepError("logs_not_found")),
+    runCommand: () => Promise.reject(new SkepError("exec_unsupported")),
     close: () => Promise.resolve(),
   };
 }

@@ -8,7 +8,8 @@ import { acceptedReply, agentHealth, cancelReply, dryRunReply, jobView } from "@
 import type { z } from "zod";
 import type { AgentClient } from "../ports.ts";
 import { exchange, jsonOf, refusalOf, transportFacts, type AgentRequest, type Exchange } from "./exchange.ts";
-import { createPools, type PoolDeps } from "./pools.ts";
+import { openExec } from "./open-exec.ts";
+import { createPools, LONG_STREAMS, SHORT_CALLS, type PoolDeps } from "./pools.ts";
 
 export interface AgentClientDeps extends PoolDeps {
   readonly logger: Logger;
@@ -27,7 +28,8 @@ const LOG_LIMIT_BYTES = 1_048_576;
 const HEALTH_TIMEOUT_MS = 5_000;
 
 export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
-  const pools = createPools(deps);
+  const pools = createPools(deps, SHORT_CALLS);
+  const streams = createPools(deps, LONG_STREAMS);
 
   const call = async (host: HostRecord, request: AgentRequest): Promise<Exchange> => {
     try {
@@ -97,14 +99,32 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
       const answer = await call(host, { method: "GET", path, maxBytes: LOG_LIMIT_BYTES });
       if (answer.kind === "answer" && answer.status === 200) {
         const next = Number(answer.headers["x-next-offset"]);
-        if (Number.isSafeInteger(next) && next >= 0) return { data: answer.bytes, nextOffset: next };
+        // Bytes that would lie before the first one ever written are a lie.
+        if (Number.isSafeInteger(next) && next >= answer.bytes.length) return { data: answer.bytes, nextOffset: next };
       }
       throw refusalError(host, answer, strange(answer));
     },
 
-    forget: (hostId) => pools.forget(hostId),
-    forgetAll: () => pools.forgetAll(),
-    close: () => pools.close(),
+    async runCommand(host, placementId, component, command, signal) {
+      try {
+        return await openExec(await streams.poolFor(host), deps.clock, `/exec/${encodeURIComponent(placementId)}/${encodeURIComponent(component)}`, command, signal);
+      } catch (error) {
+        if (error instanceof SkepError && error.code !== "address_refused") throw new SkepError(error.code, `host ${host.name}: ${error.detail}`);
+        throw new SkepError("host_unreachable", `host ${host.name}: ${transportFacts(error)}`);
+      }
+    },
+
+    forget: (hostId) => {
+      pools.forget(hostId);
+      streams.forget(hostId);
+    },
+    forgetAll: () => {
+      pools.forgetAll();
+      streams.forgetAll();
+    },
+    close: async () => {
+      await Promise.all([pools.close(), streams.close()]);
+    },
   };
 }
 

@@ -21,8 +21,6 @@ export interface PoolDeps {
 
 /** Too short fails hosts behind a slow link; too long holds a dispatch slot for one that is gone. */
 export const CONNECT_TIMEOUT_MS = 5_000;
-/** Connections per host: a burst of jobs for one host must not wait for one slow answer. */
-const CONNECTIONS_PER_HOST = 4;
 /** Kept open between deliveries; a handshake costs twenty times a request. The agent may ask for less. */
 const KEEP_ALIVE_MS = 120_000;
 
@@ -31,10 +29,21 @@ interface Entry {
   readonly pool: Promise<Pool>;
 }
 
+export interface PoolKind {
+  /** Connections per host. */
+  readonly connections: number;
+  /** What is running ends with its pool: a stream may go on for an hour after the pin that admitted it was revoked. */
+  readonly cut: boolean;
+}
+/** A burst of jobs for one host must not wait for one slow answer. */
+export const SHORT_CALLS: PoolKind = { connections: 4, cut: false };
+/** Apart from the short calls, so that commands that run for long never hold up a job. One more than an agent runs at once. */
+export const LONG_STREAMS: PoolKind = { connections: 9, cut: true };
+
 export interface Pools {
   /** The pool for the host's present address. Throws `address_refused`, or the resolver's error. */
   poolFor(host: HostRecord): Promise<Pool>;
-  /** Lets running requests end and opens anew from then on. */
+  /** Lets running requests end (or cuts them, by kind) and opens anew from then on. */
   forget(hostId: string): void;
   forgetAll(): void;
   close(): Promise<void>;
@@ -47,7 +56,7 @@ export function agentUrlOf(host: HostRecord): string | undefined {
   return `https://${host.address.includes(":") && !host.address.startsWith("[") ? `[${host.address}]` : host.address}:${host.agentPort}`;
 }
 
-export function createPools(deps: PoolDeps): Pools {
+export function createPools(deps: PoolDeps, kind: PoolKind): Pools {
   const entries = new Map<string, Entry>();
 
   const open = async (host: HostRecord, address: string): Promise<Pool> => {
@@ -63,7 +72,7 @@ export function createPools(deps: PoolDeps): Pools {
     };
     // The origin is the literal address that was judged; who answers there is the certificate's business.
     return new Pool(`https://${ip.includes(":") ? `[${ip}]` : ip}:${url.port === "" ? "443" : url.port}`, {
-      connections: CONNECTIONS_PER_HOST,
+      connections: kind.connections,
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
@@ -72,7 +81,7 @@ export function createPools(deps: PoolDeps): Pools {
     });
   };
 
-  const drop = (entry: Entry): Promise<void> => entry.pool.then((pool) => pool.close()).catch(() => undefined);
+  const drop = (entry: Entry): Promise<void> => entry.pool.then((pool) => (kind.cut ? pool.destroy() : pool.close())).catch(() => undefined);
 
   return {
     async poolFor(host) {

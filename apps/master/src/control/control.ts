@@ -10,6 +10,7 @@ import type {
 import type { HostId, HostRecord, LifecycleRow, Pin } from "@skep/core";
 import type { z } from "zod";
 import type { OperatorContext, Reply } from "../ports.ts";
+import type { ExecControl } from "./exec.ts";
 
 export type AcceptedOrPlan = z.infer<typeof acceptedOperation> | z.infer<typeof operationPlan>;
 
@@ -43,7 +44,7 @@ export interface Passes {
   reconcileOnce(): Promise<{ opened: number; gaveUp: number }>;
 }
 
-export interface Control extends DeploymentControl, LifecycleControl, AgentControl, Passes {
+export interface Control extends DeploymentControl, LifecycleControl, ExecControl, AgentControl, Passes {
   /** When this master began to listen (database time): silence before it says nothing. */
   readonly listeningSince: () => number;
   /** This master could not hear hosts for a reason of its own: what was not heard meanwhile proves nothing. */

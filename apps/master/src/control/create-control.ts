@@ -5,6 +5,7 @@ import { createBeats } from "./beats.ts";
 import type { Control } from "./control.ts";
 import { createDeploymentControl } from "./deployments.ts";
 import { createDispatch } from "./dispatch.ts";
+import { createExecControl } from "./exec.ts";
 import { createLifecycleControl } from "./lifecycle.ts";
 import { createLiveness } from "./liveness.ts";
 import { createReconcile } from "./reconcile.ts";
@@ -33,6 +34,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
   return {
     ...createDeploymentControl(deps, wake),
     ...createLifecycleControl(deps, tellNow),
+    ...createExecControl(deps),
     ...createDispatch(deps),
     ...createReconcile(deps, wake),
     register: beats.register,

@@ -18,6 +18,8 @@ import { useJsonBodies } from "./read-body.ts";
 import { refuseStrayRoutes, registerRoutes, validatorCompiler } from "./routing.ts";
 import { deploymentRoutes } from "./routes/deployments.ts";
 import { eventRoutes } from "./routes/events.ts";
+import { auditRoutes } from "./routes/audit.ts";
+import { execRoutes } from "./routes/exec.ts";
 import { explainRoutes } from "./routes/explain.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { hostRoutes } from "./routes/hosts.ts";
@@ -100,6 +102,8 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
       ...healthRoutes(deps),
       ...deploymentRoutes(deps),
       ...logRoutes(deps, () => streams),
+      ...execRoutes(deps, () => streams),
+      ...auditRoutes(deps),
       ...lifecycleRoutes(deps),
       ...eventRoutes(deps, () => streams),
       ...explainRoutes(deps),

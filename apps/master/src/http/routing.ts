@@ -4,7 +4,7 @@
  * documented, and replies pass their schema before they leave.
  */
 import type { SkepError } from "@skep/core";
-import { OPERATOR_ROUTES, problemSchema, type Access, type OperatorRouteId, type Route } from "@skep/protocol";
+import { EXEC_CONTENT_TYPE, OPERATOR_ROUTES, problemSchema, type Access, type OperatorRouteId, type Route } from "@skep/protocol";
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from "fastify";
 import { z } from "zod";
 import { invalidRequest, PROBLEM_CONTENT_TYPE } from "../problem.ts";
@@ -52,8 +52,10 @@ interface Shape<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R
   readonly body?: B;
   readonly replies: R;
   readonly limit?: "creation";
-  /** Also answers as text/event-stream. */
-  readonly streams?: boolean;
+  /** Also answers as text/event-stream; or always with one JSON document per line. */
+  readonly streams?: boolean | "ndjson";
+  /** Where the request may be larger than elsewhere. */
+  readonly bodyBytes?: number;
   handle(input: RouteInput<z.output<P>, z.output<Q>, z.output<B>>): Promise<Answer<z.input<R[keyof R]>> | typeof STREAMED>;
 }
 
@@ -91,6 +93,7 @@ export function registerRoutes(app: FastifyInstance, definitions: readonly Route
       url: route.path,
       config: { route, ...(definition.limit === undefined ? {} : { limit: definition.limit }) },
       schema: schemaOf(route, definition),
+      ...(definition.bodyBytes === undefined ? {} : { bodyLimit: definition.bodyBytes }),
       handler: async (request, reply) => {
         if (definition.body === undefined) refuseBody(request.body);
         const answer = await definition.handle({
@@ -131,6 +134,10 @@ function schemaOf(route: Route, definition: RouteDefinition): FastifySchema {
   const problem = { description: "A refusal or failure that explains itself", content: { [PROBLEM_CONTENT_TYPE]: { schema: problemSchema } } };
   const response: Record<string, unknown> = { "4xx": problem, "5xx": problem };
   for (const [status, schema] of Object.entries(definition.replies)) {
+    if (definition.streams === "ndjson") {
+      response[status] = { description: `${route.summary}. One document per line`, content: { [EXEC_CONTENT_TYPE]: { schema } } };
+      continue;
+    }
     response[status] = {
       description: definition.streams === true ? `${route.summary}. Or a stream of server-sent events` : route.summary,
       content: { "application/json": { schema }, ...(definition.streams === true ? { "text/event-stream": { schema: z.string() } } : {}) },

@@ -1,10 +1,11 @@
 /**
- * Server-sent events, the part that is the same for events and logs. Invariants: a stream ends when its token does,
+ * Long answers, the part that is the same for events, logs and commands. Invariants: a stream ends when its token does,
  * when the listener closes, and when its reader has not read for 30 s; what a slow reader has not taken is never piled
  * up in memory; every stream is counted, per token and in all.
  */
 import { SkepError, type Clock, type Logger, type TokenId } from "@skep/core";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { EXEC_CONTENT_TYPE, type Problem } from "@skep/protocol";
 import { toProblem } from "../problem.ts";
 import type { Authenticator, Principal } from "./authenticate.ts";
 import type { OperatorLimits } from "./settings.ts";
@@ -29,9 +30,21 @@ export interface Frame {
   readonly data?: unknown;
 }
 
+/** How frames are spelt. */
+export interface StreamFormat {
+  readonly contentType: string;
+  opening(first: Frame): string;
+  frame(frame: Frame): string;
+  /** A sign of life that means nothing. */
+  readonly beat: string;
+  problem(problem: Problem): string;
+}
+
 export interface Streams {
   /** Takes the response over and runs `produce` until it returns or the stream ends. Throws `too_many_streams`. */
-  serve(request: FastifyRequest, reply: FastifyReply, principal: Principal, first: Frame, produce: (stream: Stream) => Promise<void>): void;
+  serve(request: FastifyRequest, reply: FastifyReply, principal: Principal, first: Frame, produce: (stream: Stream) => Promise<void>, format?: StreamFormat): void;
+  /** Throws `too_many_streams` while there is room for none, for those who must know before they act. */
+  requireRoom(principal: Principal): void;
   closeOf(tokenId: TokenId): void;
   closeAll(): void;
   readonly open: number;
@@ -52,14 +65,35 @@ export function formatFrame({ event, id, data }: Frame): string {
   return `${lines.join("\n")}\n\n`;
 }
 
+/** text/event-stream, as its specification has it. */
+const EVENT_STREAM: StreamFormat = {
+  contentType: "text/event-stream; charset=utf-8",
+  opening: (first) => `retry: 2000\n${formatFrame(first)}`,
+  frame: formatFrame,
+  beat: ": still here\n\n",
+  problem: (problem) => formatFrame({ event: "problem", data: problem }),
+};
+
+/** One JSON document per line; an empty line is a sign of life. */
+export const NDJSON: StreamFormat = {
+  contentType: EXEC_CONTENT_TYPE,
+  opening: () => "",
+  frame: ({ data }) => `${JSON.stringify(data)}\n`,
+  beat: "\n",
+  problem: (problem) => `${JSON.stringify({ problem })}\n`,
+};
+
 export function createStreams({ clock, logger, limits, authenticator, onTaken }: Deps): Streams {
   const running = new Map<AbortController, Principal>();
   const openOf = (tokenId: TokenId): number => [...running.values()].filter((principal) => principal.tokenId === tokenId).length;
 
-  const serve: Streams["serve"] = (request, reply, principal, first, produce) => {
-    if (running.size >= limits.streamsTotal || openOf(principal.tokenId) >= limits.streamsPerToken) {
-      throw new SkepError("too_many_streams", `At most ${limits.streamsPerToken} per token and ${limits.streamsTotal} in all.`, { retryAfterMs: 5_000 });
-    }
+  const requireRoom = (principal: Principal): void => {
+    if (running.size < limits.streamsTotal && openOf(principal.tokenId) < limits.streamsPerToken) return;
+    throw new SkepError("too_many_streams", `At most ${limits.streamsPerToken} per token and ${limits.streamsTotal} in all.`, { retryAfterMs: 5_000 });
+  };
+
+  const serve: Streams["serve"] = (request, reply, principal, first, produce, format = EVENT_STREAM) => {
+    requireRoom(principal);
     const stop = new AbortController();
     const { signal } = stop;
     running.set(stop, principal);
@@ -70,7 +104,7 @@ export function createStreams({ clock, logger, limits, authenticator, onTaken }:
     raw.once("error", () => stop.abort());
     raw.writeHead(200, {
       ...(reply.getHeaders() as Record<string, string>),
-      "content-type": "text/event-stream; charset=utf-8",
+      "content-type": format.contentType,
       "cache-control": "no-store",
       // Proxies that buffer would turn "now" into "some time later".
       "x-accel-buffering": "no",
@@ -95,13 +129,13 @@ export function createStreams({ clock, logger, limits, authenticator, onTaken }:
     };
     const send = async (frame: Frame): Promise<boolean> => {
       if (signal.aborted) return false;
-      raw.write(formatFrame(frame));
+      raw.write(format.frame(frame));
       return drained();
     };
     const fail = (error: unknown): void => {
       const { body, internal } = toProblem(error, request.id);
       if (internal) logger.error({ err: error, error_id: body.error_id, request_id: request.id }, "a stream failed");
-      if (!raw.writableEnded && !raw.destroyed) raw.write(formatFrame({ event: "problem", data: body }));
+      if (!raw.writableEnded && !raw.destroyed) raw.write(format.problem(body));
       stop.abort();
     };
 
@@ -119,13 +153,13 @@ export function createStreams({ clock, logger, limits, authenticator, onTaken }:
           if (++unchecked >= MAX_UNCHECKED) return fail(error);
         }
         if (clock.mono() - beatMs >= HEARTBEAT_MS && !raw.writableNeedDrain) {
-          raw.write(": still here\n\n");
+          raw.write(format.beat);
           beatMs = clock.mono();
         }
       }
     };
 
-    raw.write(`retry: 2000\n${formatFrame(first)}`);
+    raw.write(format.opening(first));
     const tending = tend();
     void produce({ signal, send })
       .catch(fail)
@@ -139,6 +173,7 @@ export function createStreams({ clock, logger, limits, authenticator, onTaken }:
 
   return {
     serve,
+    requireRoom,
     closeOf: (tokenId) => {
       for (const [stop, principal] of running) if (principal.tokenId === tokenId) stop.abort();
     },

@@ -1,5 +1,6 @@
 /** The operator API over a real ledger, real control and real identity; only the agents are stand-ins. */
 import { PRODUCTION_POLICY, SkepError, addMs, instant, timingsFor, type Clock, type HostId, type HostRecord, type Role, type Store, type TokenId } from "@skep/core";
+import type { ExecCommand, ExecFrame } from "@skep/protocol";
 import { createLogger, specHash, systemClock, systemRng } from "@skep/runtime";
 import { tempAuthority } from "@skep/testkit";
 import { Writable } from "node:stream";
@@ -31,13 +32,16 @@ export interface Harness {
   /** Everything that was logged, one JSON line each. */
   readonly logs: string[];
   call(method: string, url: string, call?: Call): Promise<Answer>;
-  /** A host that has just beaten. */
-  activeHost(name: string): Promise<HostRecord>;
+  /** A host that has just beaten, and said what it can. */
+  activeHost(name: string, capabilities?: readonly string[]): Promise<HostRecord>;
   makeToken(role: Role, ttlMs?: number): Promise<{ readonly token: string; readonly id: TokenId }>;
   close(): Promise<void>;
 }
 
 export interface FakeAgents extends AgentClient {
+  /** What was asked to be run, and what comes of it. */
+  readonly commands: { readonly host: string; readonly placementId: string; readonly component: string; readonly command: ExecCommand; readonly signal: AbortSignal }[];
+  run: (command: ExecCommand, signal: AbortSignal) => AsyncIterable<ExecFrame>;
   readonly outputs: Map<string, Uint8Array>;
   deaf: boolean;
 }
@@ -48,6 +52,15 @@ export function fakeAgents(): FakeAgents {
   const silent = { kind: "silent" as const, because: "a stand-in" };
   const agents: FakeAgents = {
     outputs,
+    commands: [],
+    run: async function* () {
+      yield { exit_code: 0, truncated_bytes: 0 };
+    },
+    runCommand: async (host, placementId, component, command, signal) => {
+      agents.commands.push({ host: host.name, placementId, component, command, signal });
+      if (agents.deaf) throw new SkepError("host_unreachable", `${host.name} does not answer`);
+      return { frames: agents.run(command, signal) };
+    },
     deaf: false,
     deliver: async () => ({ kind: "unreachable", detail: "a stand-in" }),
     dryRun: async (_host, command) => ({ status: "dry_run", plan: command.spec.components.map((component) => ({ component: component.name, action: "create" as const })), warnings: [] }),
@@ -127,12 +140,12 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
       ...(payload !== undefined ? { payload } : body !== undefined ? { payload: JSON.stringify(body) } : {}),
     });
     const type = String(response.headers["content-type"] ?? "");
-    return { status: response.statusCode, headers: response.headers, text: response.body, json: type.includes("json") ? JSON.parse(response.body) : undefined };
+    return { status: response.statusCode, headers: response.headers, text: response.body, json: type.includes("json") && !type.includes("ndjson") ? JSON.parse(response.body) : undefined };
   };
 
   return {
     listener, store, agents, tokens, tokenIds: { viewer: viewer.id, operator: operator.id, admin: admin.id }, logs, call, makeToken,
-    activeHost: async (name) => {
+    activeHost: async (name, capabilities) => {
       const made = await call("POST", "/v1/hosts", { body: { name, address: "127.0.0.1", agent_port: 8444 } });
       if (made.status !== 201) throw new Error(`host ${name}: ${made.text}`);
       const id = made.json.host.id as HostId;
@@ -141,6 +154,15 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
         await tx.writeBeats([{ hostId: id, agentVersion: "0.1.0" }]);
         const host = await tx.findHost(id);
         if (host!.status !== "active") await tx.casHostStatus(id, host!.status, "active", "test");
+        if (capabilities === undefined) return;
+        const session = await tx.openSession(id, { bootId: "boot", hostBootId: "host-boot", agentVersion: "0.1.0", agentUrl: undefined });
+        await tx.writeBeats([{
+          hostId: id, agentVersion: "0.1.0",
+          full: {
+            bootId: "boot", sessionEpoch: session!.sessionEpoch, seq: 1, opSeq: 0, phase: "ready", jobIds: [], jobsTruncated: false, placements: [], observedError: undefined,
+            resources: undefined, capabilities, cert: undefined, boot: undefined, snapshotHash: capabilities.join(),
+          },
+        }]);
       });
       return (await store.findHost(id))!;
     },

@@ -106,8 +106,12 @@ export interface Driver {
   available?(): boolean;
   /** Whether old and new of one component can run at once, which start_first needs. */
   readonly overlaps?: boolean | undefined;
-  /** Runs a command in a running component. Resolves at its end; an abort kills it, descendants included. */
-  exec?(request: ExecRequest, output: (chunk: ExecOutput) => void, signal: AbortSignalLike): Promise<ExecEnd>;
+  /**
+   * Runs a command in a running component. Resolves at its end, after the last `output`; an abort kills it, descendants
+   * included, and resolves with what ended it. While `output` has not resolved no more is read: that is the back-pressure.
+   * Rejects with a `DriverError` when it did not run: `component_not_running`, `program_not_found`, `not_executable`, ….
+   */
+  exec?(request: ExecRequest, output: (chunk: ExecOutput) => Promise<void>, signal: AbortSignalLike): Promise<ExecEnd>;
 }
 
 export interface LogChunk {

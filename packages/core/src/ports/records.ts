@@ -202,3 +202,9 @@ export interface AuditEntry {
   /** Allow-listed facts only; never a secret, never a body. */
   readonly detail?: Readonly<Record<string, string | number | boolean>> | undefined;
 }
+
+export interface AuditRecord extends AuditEntry {
+  /** Grows with every entry; a decimal number, too large for a double one day. */
+  readonly id: string;
+  readonly at: Instant;
+}

@@ -15,7 +15,7 @@ import type { LifecycleStatus, Operation } from "../lifecycle/states.ts";
 import type { JobInventory } from "../sweep/decide-sweep.ts";
 import type { Instant } from "../time.ts";
 import type {
-  ApiToken, AuditEntry, DeploymentRecord, DeploymentStatus, DesiredState, EnrolmentToken, EventCursor, EventRecord,
+  ApiToken, AuditEntry, AuditRecord, DeploymentRecord, DeploymentStatus, DesiredState, EnrolmentToken, EventCursor, EventRecord,
   GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, NewEvent, ObservedRecord, PlacementRecord,
 } from "./records.ts";
 
@@ -78,6 +78,14 @@ export interface EventFilter {
   readonly kindPrefix?: string | undefined;
 }
 
+export interface AuditQuery {
+  readonly limit: number;
+  /** Only entries older than this id. */
+  readonly before?: string | undefined;
+  readonly actionPrefix?: string | undefined;
+  readonly actor?: string | undefined;
+}
+
 export interface Reads {
   /** The database's clock: the only one decisions use. */
   now(): Promise<Instant>;
@@ -108,6 +116,8 @@ export interface Reads {
   recentEvents(limit: number, filter?: EventFilter): Promise<readonly EventRecord[]>;
   /** A cursor at the present end. */
   eventHead(): Promise<EventCursor>;
+  /** Newest first. */
+  listAudit(query: AuditQuery): Promise<readonly AuditRecord[]>;
   findApiToken(id: TokenId): Promise<ApiToken | undefined>;
   listApiTokens(): Promise<readonly ApiToken[]>;
 }

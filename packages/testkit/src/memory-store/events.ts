@@ -2,7 +2,7 @@
 import { addMs, type EventCursor, type EventFilter, type EventPage, type EventRecord, type Reads, type Tx } from "@skep/core";
 import { jsonCopy, nextCount, type Context, type StoredEvent, type Sync } from "./state.ts";
 
-type EventReads = Sync<Pick<Reads, "readEvents" | "recentEvents" | "eventHead">>;
+type EventReads = Sync<Pick<Reads, "readEvents" | "recentEvents" | "eventHead" | "listAudit">>;
 type EventWrites = Sync<Pick<Tx, "appendEvent" | "appendAudit" | "claimIdempotency" | "completeIdempotency">>;
 
 const keyOf = (scope: string, key: string): string => JSON.stringify([scope, key]);
@@ -25,6 +25,10 @@ export function eventReads({ state, lineage }: Context): EventReads {
       return { kind: "page", events, next: events.at(-1)?.cursor ?? after ?? headOf(undefined) };
     },
     recentEvents: (limit, filter) => [...state.events.values()].map(({ event }) => event).filter((event) => matches(event, filter)).slice(-limit),
+    listAudit: ({ limit, before, actionPrefix, actor }) =>
+      [...state.audit.values()]
+        .filter((entry) => (before === undefined || Number(entry.id) < Number(before)) && entry.action.startsWith(actionPrefix ?? "") && (actor === undefined || entry.actor === actor))
+        .reverse().slice(0, limit),
     eventHead: () => headOf([...state.events.values()].at(-1)),
   };
 }
@@ -42,7 +46,10 @@ export function eventWrites(context: Context): EventWrites {
       state.events.set(String(id), { xid, id, event: { ...jsonCopy(event), cursor: `${lineage}.${xid}.${id}`, at: now(), hostName: event.hostId === undefined ? undefined : state.hosts.get(event.hostId)?.name } });
       context.signal("events");
     },
-    appendAudit: (entry) => state.audit.set(String(nextCount(state, "audit")), { ...jsonCopy(entry), at: now() }),
+    appendAudit: (entry) => {
+      const id = String(nextCount(state, "audit"));
+      state.audit.set(id, { ...jsonCopy(entry), id, at: now() });
+    },
     claimIdempotency: ({ scope, key, bodyHash }) => {
       const known = policy.idempotency ? state.idempotency.get(keyOf(scope, key)) : undefined;
       if (known === undefined) {

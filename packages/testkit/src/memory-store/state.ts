@@ -1,6 +1,6 @@
 /** The tables of the ledger in memory, and what every statement needs besides them. */
 import type {
-  ApiToken, AuditEntry, DeploymentRecord, EnrolmentToken, EventRecord, GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, Instant,
+  ApiToken, AuditRecord, DeploymentRecord, EnrolmentToken, EventRecord, GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, Instant,
   LifecycleRow, ObservedRecord, PlacementRecord, Policy, RingBeat, SignalTopic,
 } from "@skep/core";
 import { Table } from "./table.ts";
@@ -29,9 +29,6 @@ export interface StoredEvent {
   readonly id: number;
   readonly event: EventRecord;
 }
-export interface StoredAudit extends AuditEntry {
-  readonly at: Instant;
-}
 export interface Counter {
   readonly value: number;
 }
@@ -55,7 +52,7 @@ export interface State {
   readonly observed: Table<ObservedRecord>;
   readonly lifecycle: Table<LifecycleRow>;
   readonly events: Table<StoredEvent>;
-  readonly audit: Table<StoredAudit>;
+  readonly audit: Table<AuditRecord>;
   readonly idempotency: Table<StoredIdempotency>;
   readonly apiTokens: Table<ApiToken>;
   readonly counters: Table<Counter>;

@@ -5,6 +5,7 @@ import type { LogLimits, RunState, RunTimings } from "../../runner/run-state.ts"
 import type { KeyedLock } from "../../keyed-lock.ts";
 import type { ComponentDir, ComponentDirs } from "../component-dirs.ts";
 import type { InheritedEnv } from "../environment.ts";
+import type { RunningExecs } from "./exec-command.ts";
 import type { Links } from "./links.ts";
 import type { Look } from "./look.ts";
 import type { PortBook } from "./port-book.ts";
@@ -23,6 +24,9 @@ export interface ProcessContext {
   readonly links: Links;
   readonly ports: PortBook;
   readonly lock: KeyedLock;
+  /** Tells the commands of this agent's workloads from those of another agent on the same machine. */
+  readonly execOwner: string;
+  readonly execs: RunningExecs;
   readonly look: (dir: ComponentDir) => Promise<Look>;
 }
 

@@ -4,9 +4,10 @@
  */
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { DriverError } from "@skep/core";
 import type { Clock, ComponentSpec, Driver, Logger, ObservedComponent, Rng, WorkloadLabels } from "@skep/core";
+import { sha256Hex } from "@skep/runtime";
 import { scanLabelled } from "../../runner/proc.ts";
 import { LOG_DIR } from "../../runner/run-state.ts";
 import type { LogLimits, ProcessId, RunTimings } from "../../runner/run-state.ts";
@@ -18,6 +19,7 @@ import type { ComponentDir } from "../component-dirs.ts";
 import type { ProcessContext } from "./context.ts";
 import { decideObserved } from "./decide-observed.ts";
 import type { InheritedEnv } from "../environment.ts";
+import { endExecs, execInComponent } from "./exec-command.ts";
 import { createLinks } from "./links.ts";
 import { lookAt } from "./look.ts";
 import type { Look } from "./look.ts";
@@ -80,6 +82,8 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
     launchTimeoutMs: options.launchTimeoutMs ?? 30_000,
     ports: createPortBook(rng, () => loadHoldings(dirs.list)),
     lock: createKeyedLock(),
+    execOwner: sha256Hex(resolve(options.stateDir)).slice(0, 16),
+    execs: new Map(),
     look: (dir) => look(dir, scanLabelled),
   };
 
@@ -95,7 +99,12 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
     await context.ports.checkFixed(labels, spec.ports);
   };
 
+  // Commands of an agent that was killed have nobody to tell their end to. Once, before the first of ours can run.
+  let leftovers: Promise<void> | undefined;
+  const endLeftovers = (): Promise<void> => (leftovers ??= endExecs(`${context.execOwner}.`, clock));
+
   const observe = async (): Promise<readonly ObservedComponent[]> => {
+    await endLeftovers();
     let scanned: ReadonlyMap<string, readonly ProcessId[]> | undefined;
     const scan = (): ReadonlyMap<string, readonly ProcessId[]> => (scanned ??= scanLabelled());
     const seen = await mapBounded(await dirs.list(), MAX_LOOKS_AT_ONCE, async (dir) => decideObserved(dir, await look(dir, scan)));
@@ -107,10 +116,17 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
     prepare,
     start: (labels, spec, signal) => context.lock.run([keyOf(labels)], () => startComponent(context, labels, spec, signal)),
     wait: (labels, _spec, signal) => waitForComponent(context, labels, signal),
-    stop: (labels, stopTimeoutMs) => context.lock.run([keyOf(labels)], () => stopComponent(context, labels, stopTimeoutMs)),
+    stop: (labels, stopTimeoutMs) => context.lock.run([keyOf(labels)], () => {
+      for (const exec of context.execs.get(keyOf(labels)) ?? []) exec.abort();
+      return stopComponent(context, labels, stopTimeoutMs);
+    }),
     remove: (labels) => context.lock.run([keyOf(labels)], () => removeComponent(context, labels)),
     observe,
     logs: async (placementId, component, offset, limit) => readLog(join(dirs.of(placementId, component).path, LOG_DIR), component, offset, limit),
+    exec: async (request, output, signal) => {
+      await endLeftovers();
+      return execInComponent(context, request, output, signal);
+    },
     onChange: (listener) => void links.onChange(() => listener()),
     close: links.closeAll,
   };

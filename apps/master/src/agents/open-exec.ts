@@ -1,0 +1,106 @@
+/**
+ * A command's frames from an agent that may be hostile. Bounded in every direction (faults S20, F50): one frame's
+ * length, all frames together, the time; nothing is decompressed; every frame passes its schema before anybody sees it.
+ * What is read waits for whoever takes it, so that a slow operator slows the command and not the master's memory.
+ */
+import { SkepError, type Clock } from "@skep/core";
+import { EXEC_BEAT_MS, MAX_FRAME_CHARS, MAX_OUTPUT_BYTES, execFrame, isOutput, knownCode, type ExecCommand, type ExecFrame } from "@skep/protocol";
+import type { Dispatcher, Pool } from "undici";
+import type { OpenExec } from "../ports.ts";
+import { REPLY_LIMIT_BYTES, refusalOf, transportFacts } from "./exchange.ts";
+
+/** Looking whether the component runs takes an agent at most 10 s. */
+const HEADERS_MS = 20_000;
+/** Beyond the command's own time: the kill, the last output, a slow link. */
+const GRACE_MS = 60_000;
+/** All output as base64 in frames of which some are small. */
+const STREAM_BYTES = 4 * MAX_OUTPUT_BYTES;
+const NEWLINE = 0x0a;
+
+export async function openExec(pool: Pool, clock: Clock, path: string, command: ExecCommand, signal: AbortSignal): Promise<OpenExec> {
+  const late = new AbortController();
+  const over = new AbortController();
+  void clock.sleep(command.timeout_s * 1_000 + GRACE_MS, over.signal).then(() => {
+    if (!over.signal.aborted) late.abort();
+  });
+  let reply: Dispatcher.ResponseData;
+  try {
+    reply = await pool.request({
+      method: "POST", path, headers: { "content-type": "application/json" }, body: JSON.stringify(command),
+      signal: AbortSignal.any([signal, late.signal]), headersTimeout: HEADERS_MS, bodyTimeout: 3 * EXEC_BEAT_MS,
+    });
+  } catch (error) {
+    over.abort();
+    // Never connected: it was not sent. Anything later may have been taken.
+    if (neverSent(error)) throw new SkepError("host_unreachable", transportFacts(error));
+    throw new SkepError("exec_outcome_unknown", `no answer: ${transportFacts(error)}`);
+  }
+  if (reply.statusCode !== 200) {
+    const refusal = await readRefusal(reply.body).catch(() => undefined);
+    over.abort();
+    const code = refusal === undefined ? undefined : knownCode(refusal.code);
+    if (refusal !== undefined && code !== undefined) throw new SkepError(code, refusal.detail);
+    throw new SkepError("host_unreachable", `the agent answered ${reply.statusCode} in a form that is not ours`);
+  }
+  return { frames: readFrames(reply.body, over) };
+}
+
+/** undici's own names for what happens before a request is on its way. */
+function neverSent(error: unknown): boolean {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if (["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "UND_ERR_CONNECT_TIMEOUT"].includes((cause as { code?: string }).code ?? "")) return true;
+    if (cause instanceof AggregateError && cause.errors.every(neverSent)) return true;
+  }
+  return false;
+}
+
+async function readRefusal(body: AsyncIterable<Buffer>): Promise<ReturnType<typeof refusalOf>> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > REPLY_LIMIT_BYTES) return undefined;
+    chunks.push(chunk);
+  }
+  return refusalOf(Buffer.concat(chunks));
+}
+
+async function* readFrames(body: AsyncIterable<Buffer>, over: AbortController): AsyncGenerator<ExecFrame> {
+  const lost = (because: string): SkepError => new SkepError("exec_outcome_unknown", because);
+  let rest: Buffer = Buffer.alloc(0);
+  let size = 0;
+  try {
+    // Leaving this loop, by return, throw or the reader's own leaving, destroys the connection.
+    for await (const chunk of body) {
+      size += chunk.length;
+      if (size > STREAM_BYTES) throw lost("the agent said more than any command may");
+      rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
+        if (end > MAX_FRAME_CHARS) throw lost("the agent sent a frame that is too long");
+        const frame = end === 0 ? undefined : parseFrame(rest.subarray(0, end));
+        rest = rest.subarray(end + 1);
+        if (frame === undefined) continue;
+        if (frame === "strange") throw lost("the agent sent a frame that is not ours");
+        yield frame;
+        if (!isOutput(frame)) return;
+      }
+      if (rest.length > MAX_FRAME_CHARS) throw lost("the agent sent a frame that is too long");
+    }
+  } catch (error) {
+    throw error instanceof SkepError ? error : lost(transportFacts(error));
+  } finally {
+    over.abort();
+  }
+  throw lost("the agent's answer ended without the command's end");
+}
+
+function parseFrame(line: Buffer): ExecFrame | "strange" {
+  let value: unknown;
+  try {
+    value = JSON.parse(line.toString("utf8"));
+  } catch {
+    return "strange";
+  }
+  const parsed = execFrame.safeParse(value);
+  return parsed.success ? parsed.data : "strange";
+}
