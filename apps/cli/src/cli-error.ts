@@ -3,7 +3,7 @@
  * code it is. Refusals by the API keep the API's own words; these are the CLI's.
  */
 import type { FieldError } from "@skep/core";
-import { EXIT, exitCodeOf, type ExitCode } from "./exit-codes.ts";
+import { EXIT, exitCodeOf, type ExecExitCode, type ExitCode } from "./exit-codes.ts";
 import type { Line } from "./text/line.ts";
 import { toned } from "./text/line.ts";
 
@@ -15,7 +15,7 @@ export interface LocatedError extends FieldError {
 export interface CliErrorFacts {
   readonly code: string;
   readonly detail: string;
-  readonly exit: ExitCode;
+  readonly exit: ExitCode | ExecExitCode;
   readonly fix: string;
   readonly title?: string;
   readonly errors?: readonly LocatedError[];
@@ -33,7 +33,7 @@ export class CliError extends Error {
     super(facts.detail, facts.cause === undefined ? undefined : { cause: facts.cause });
     this.facts = facts;
   }
-  get exit(): ExitCode {
+  get exit(): ExitCode | ExecExitCode {
     return this.facts.exit;
   }
   get code(): string {

@@ -18,10 +18,18 @@ export const EXIT = {
   unreachable: 11,
   detached: 130,
 } as const;
+
+/**
+ * `skep exec` ends as its command does, so that our own failures need codes that commands hardly use: those of
+ * `timeout`, `env` and `docker exec`.
+ */
+export const EXEC_EXIT = { timedOut: 124, ours: 125, notExecutable: 126, notFound: 127, signal: 128 } as const;
+export type ExecExitCode = (typeof EXEC_EXIT)[keyof typeof EXEC_EXIT];
+
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 /** The master answered, but not for want of trying again. A host that is away is not the master being away. */
-const AWAY = new Set(["overloaded", "database_unavailable", "rate_limited", "request_timeout", "too_many_streams"]);
+const AWAY = new Set(["overloaded", "database_unavailable", "rate_limited", "request_timeout", "too_many_streams", "too_many_execs"]);
 
 /** The exit code of a refusal by the API. Unknown codes of a newer master are judged by their status. */
 export function exitCodeOf(status: number, code: string): ExitCode {

@@ -23,8 +23,8 @@ export async function main(argv: readonly string[]): Promise<void> {
       else throw error;
     });
     return {
-      write: (words) => {
-        if (stream.writable) stream.write(words);
+      write: (data) => {
+        if (stream.writable) stream.write(data);
       },
       isTty: stream.isTTY === true,
       get columns() {
@@ -41,8 +41,20 @@ export async function main(argv: readonly string[]): Promise<void> {
     signal: interrupted.signal,
     gone: gone.signal,
     readStdin: () => text(process.stdin),
+    readStdinBytes,
   });
   await leave(code);
+}
+
+async function readStdinBytes(limit: number): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > limit) break;
+  }
+  return Buffer.concat(chunks);
 }
 
 function tell(error: unknown): number {

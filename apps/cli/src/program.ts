@@ -1,10 +1,12 @@
 /** The commands there are, and the options that all of them take. */
 import { Command } from "commander";
 import { registerAgain } from "./commands/again.ts";
+import { registerAudit } from "./commands/audit.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeploy } from "./commands/deploy.ts";
 import { registerDeployments } from "./commands/deployments.ts";
 import { registerEvents } from "./commands/events.ts";
+import { registerExec } from "./commands/exec.ts";
 import { registerExplain } from "./commands/explain.ts";
 import { registerHealth } from "./commands/health.ts";
 import { registerHost } from "./commands/host.ts";
@@ -53,9 +55,11 @@ export function createProgram(act: Act, write: { readonly out: (text: string) =>
   registerLifecycle(program, act);
   registerEvents(program, act);
   registerLogs(program, act);
+  registerExec(program, act);
   registerExplain(program, act);
   registerHealth(program, act);
   registerToken(program, act);
+  registerAudit(program, act);
   registerConfig(program, act);
   registerVersion(program, act);
   return program;

@@ -8,7 +8,7 @@ import { createApi, type Api } from "./api/client.ts";
 import { createTransport, type Transport } from "./api/transport.ts";
 import { CliError, errorJson, errorLines, usageError } from "./cli-error.ts";
 import type { Environment } from "./config.ts";
-import { EXIT, type ExitCode } from "./exit-codes.ts";
+import { EXIT } from "./exit-codes.ts";
 import { createProgram, type GlobalFlags } from "./program.ts";
 import type { Act, Session } from "./session.ts";
 import { loadSettings, type Settings } from "./settings.ts";
@@ -27,10 +27,11 @@ export interface CliDeps {
   /** Aborts when nobody reads stdout any more. */
   readonly gone: AbortSignal;
   readonly readStdin: () => Promise<string>;
+  readonly readStdinBytes: (limit: number) => Promise<Uint8Array>;
 }
 
 export async function runCli(argv: readonly string[], deps: CliDeps): Promise<number> {
-  let exit: ExitCode = EXIT.ok;
+  let exit: number = EXIT.ok;
   let transport: Transport | undefined;
   let json = argv.includes("--json");
 

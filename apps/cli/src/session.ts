@@ -2,7 +2,6 @@
 import type { Clock, Rng } from "@skep/core";
 import type { Api } from "./api/client.ts";
 import type { Environment } from "./config.ts";
-import type { ExitCode } from "./exit-codes.ts";
 import type { Settings } from "./settings.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -18,10 +17,12 @@ export interface Session {
   /** The first Ctrl-C. */
   readonly signal: AbortSignal;
   readonly readStdin: () => Promise<string>;
+  /** As it is; at most `limit` bytes and one more, by which the caller sees that there was more. */
+  readonly readStdinBytes: (limit: number) => Promise<Uint8Array>;
 }
 
-/** A command's body. Arguments and options come as commander parsed them; no answer means 0. */
-export type Action<A extends readonly unknown[]> = (session: Session, ...args: A) => Promise<ExitCode | void>;
+/** A command's body. Arguments and options come as commander parsed them; no answer means 0. Only `exec` answers with other codes than ours. */
+export type Action<A extends readonly unknown[]> = (session: Session, ...args: A) => Promise<number | void>;
 
 /** Turns a body into commander's action. */
 export type Act = <A extends readonly unknown[]>(action: Action<A>) => (...args: unknown[]) => Promise<void>;

@@ -2,16 +2,18 @@
  * Where output goes: results on stdout, everything else on stderr. Every line for a person passes `renderLine`, the
  * one place that cleans and colours; JSON passes `safeJson`. The region is the few lines that are redrawn in place.
  */
-import { safeJson } from "./text/clean.ts";
+import { cleanOutput, safeJson } from "./text/clean.ts";
 import { renderLine, type Line } from "./text/line.ts";
 
 export interface Sink {
-  write(text: string): void;
+  write(data: string | Uint8Array): void;
   readonly isTty: boolean;
   readonly columns: number;
 }
 
 export interface Terminal {
+  /** What a program wrote: byte for byte into a pipe or file; made harmless for a terminal, as all text from elsewhere is. */
+  pass(stream: "stdout" | "stderr", data: Uint8Array): void;
   /** A line of the result. */
   show(...lines: readonly Line[]): void;
   /** A machine's result: one JSON document, on one line. */
@@ -37,12 +39,18 @@ export function createTerminal(options: { readonly out: Sink; readonly err: Sink
     if (drawn > 0) err.write(`\u001b[${drawn}A\r\u001b[J`);
     drawn = 0;
   };
+  const decoders = { stdout: new TextDecoder("utf-8"), stderr: new TextDecoder("utf-8") };
   const writeTo = (sink: Sink, lines: readonly Line[]): void => {
     const color = options.color && sink.isTty;
     for (const line of lines) sink.write(`${renderLine(line, color)}\n`);
   };
   return {
     show: (...lines) => writeTo(out, lines),
+    pass: (stream, data) => {
+      const sink = stream === "stdout" ? out : err;
+      // A character may come in two pieces: the decoder keeps the first until the second is there.
+      sink.write(sink.isTty ? cleanOutput(decoders[stream].decode(data, { stream: true })) : data);
+    },
     json: (value) => out.write(`${safeJson(value)}\n`),
     say: (...lines) => {
       erase();

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { ERRORS, ERROR_CODES, type ErrorCode } from "@skep/core";
 import { tempAuthority, tempDir } from "@skep/testkit";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { EXIT, exitCodeOf } from "../src/exit-codes.ts";
+import { EXEC_EXIT, EXIT, exitCodeOf } from "../src/exit-codes.ts";
 import { problem, startFakeApi, TOKEN, type FakeApi } from "./fake-api.ts";
 import { hastyClock, skep } from "./run-skep.ts";
 import { accepted, deployment, host, list, rowList, uuid } from "./samples.ts";
@@ -19,9 +19,9 @@ afterEach(() => api.close());
 /** Written by hand: the registry's statuses may move, what a script sees may not. */
 const NOT_BY_STATUS: Partial<Record<ErrorCode, number>> = {
   unauthenticated: 4, forbidden: 4, route_not_found: 1, idempotency_key_reused: 1,
-  overloaded: 11, database_unavailable: 11, rate_limited: 11, request_timeout: 11, too_many_streams: 11, host_unreachable: 1,
+  overloaded: 11, database_unavailable: 11, rate_limited: 11, request_timeout: 11, too_many_streams: 11, too_many_execs: 11, host_unreachable: 1,
 };
-const BY_STATUS: Readonly<Record<number, number>> = { 400: 2, 403: 5, 404: 3, 409: 5, 410: 5, 413: 2, 415: 2, 422: 2, 500: 1, 503: 1, 507: 1 };
+const BY_STATUS: Readonly<Record<number, number>> = { 400: 2, 403: 5, 404: 3, 409: 5, 410: 5, 413: 2, 415: 2, 422: 2, 500: 1, 502: 11, 503: 1, 504: 11, 507: 1 };
 
 test.each(ERROR_CODES)("the refusal %s has its exit code", (code) => {
   expect(exitCodeOf(ERRORS[code].status, code)).toBe(NOT_BY_STATUS[code] ?? BY_STATUS[ERRORS[code].status]);
@@ -30,6 +30,8 @@ test.each(ERROR_CODES)("the refusal %s has its exit code", (code) => {
 test("every exit code is in docs/cli.md, and no other", () => {
   const documented = [...readFileSync(join(import.meta.dirname, "../../../docs/cli.md"), "utf8").matchAll(/^\| (\d+) \|/gm)].map((match) => Number(match[1]));
   expect(documented.sort((a, b) => a - b)).toEqual(Object.values(EXIT).sort((a, b) => a - b));
+  const page = readFileSync(join(import.meta.dirname, "../../../docs/cli.md"), "utf8");
+  for (const [name, code] of Object.entries(EXEC_EXIT)) expect(page).toMatch(name === "signal" ? new RegExp(`^\\| \`${code} \\+ n\` \\|`, "m") : new RegExp(`^\\| .*\`${code}\`.* \\|`, "m"));
 });
 
 test.each([["host_not_found", 3], ["unauthenticated", 4], ["host_not_empty", 5], ["invalid_request", 2], ["internal", 1]] as const)("%s on the wire ends with %i and explains itself", async (code, exit) => {

@@ -17,7 +17,7 @@ export interface Around {
   readonly env?: Partial<Environment>;
   readonly clock?: Clock;
   readonly signal?: AbortSignal;
-  readonly stdin?: string;
+  readonly stdin?: string | Uint8Array;
   readonly tty?: boolean;
   readonly columns?: number;
   readonly color?: boolean;
@@ -29,7 +29,10 @@ export async function skep(argv: readonly string[], around: Around = {}): Promis
   const { tty = false, columns = 80 } = around;
   let out = "";
   let err = "";
-  const sink = (write: (text: string) => void) => ({ write, isTty: tty, columns });
+  const sink = (write: (text: string) => void) => {
+    const decoder = new TextDecoder();
+    return { write: (data: string | Uint8Array) => write(typeof data === "string" ? data : decoder.decode(data, { stream: true })), isTty: tty, columns };
+  };
   const code = await runCli(argv, {
     env: { url: around.url, token: TOKEN, ca: undefined, contextFile: join(tempDir("home"), "config.json"), color: around.color ?? false, supervised: false, inherited: {}, ...around.env },
     out: sink((text) => {
@@ -44,7 +47,8 @@ export async function skep(argv: readonly string[], around: Around = {}): Promis
     rng: seededRng(1),
     signal: around.signal ?? new AbortController().signal,
     gone: new AbortController().signal,
-    readStdin: () => Promise.resolve(around.stdin ?? ""),
+    readStdin: () => Promise.resolve(Buffer.from(around.stdin ?? "").toString()),
+    readStdinBytes: (limit) => Promise.resolve(Buffer.from(around.stdin ?? "").subarray(0, limit + 1)),
   });
   return { code, out, err };
 }

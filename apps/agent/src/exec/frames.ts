@@ -51,6 +51,8 @@ export function createFrames(clock: Clock, onUnheard: () => void): Frames {
       if (clock.mono() - sentMs >= EXEC_BEAT_MS && !body.writableNeedDrain) await write("\n");
     }
   };
+  // The status leaves with the first byte: the master must know that it was taken even if the command says nothing.
+  body.write("\n");
   void beat();
 
   return {

@@ -16,6 +16,9 @@ const escapeOne = (char: string): string => {
 /** One line's worth: newlines are escaped too. */
 export const clean = (text: string): string => text.replace(UNSAFE, escapeOne);
 
+/** Many lines' worth: what shapes lines is kept. */
+export const cleanOutput = (text: string): string => text.replace(UNSAFE, (char) => (char === "\n" || char === "\t" || char === "\r" ? char : escapeOne(char)));
+
 /** The same JSON with the controls that JSON allows and terminals obey written as \uXXXX. */
 export const safeJson = (value: unknown, indent?: number): string =>
   JSON.stringify(value, null, indent).replace(UNSAFE, (char) => (char === "\n" ? char : `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`));

@@ -1,7 +1,7 @@
 /**
  * Running a command in a component, the ledger's part. Invariants: that somebody runs something is committed before
  * anything is sent, and if that cannot be written nothing runs (faults F53); one Idempotency-Key sends one command; the
- * ledger never holds the command line, its input or its output (docs/decisions/0008).
+ * ledger never holds the command line, its input or its output (docs/decisions/0013).
  */
 import { SkepError, decideExec, uuidv7, type DeploymentRecord, type ExecPlace, type HostRecord, type PlacementId, type PlacementView } from "@skep/core";
 import type { ExecEndFrame, ExecRequestJson } from "@skep/protocol";

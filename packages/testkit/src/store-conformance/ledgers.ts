@@ -56,6 +56,20 @@ export function ledgerRules(world: () => World): void {
     expect((await follow(start, 1)).events.map((event) => event.kind)).toEqual(["test.done"]);
   });
 
+  test("the audit log is read back, newest first, and filtered", async () => {
+    const actor = `token:${newId()}`;
+    for (const action of ["exec.start", "exec.end", "token.create"]) {
+      await world().store.transaction((tx) => tx.appendAudit({ actor, action, subject: "x", outcome: action === "exec.end" ? "denied" : "allowed", requestId: "r", ...(action === "exec.start" ? { detail: { program: "ls", arguments: 2, ok: true } } : {}) }));
+    }
+    const { store } = world();
+    const all = await store.listAudit({ limit: 10, actor });
+    expect(all.map((entry) => entry.action)).toEqual(["token.create", "exec.end", "exec.start"]);
+    expect(all[2]).toMatchObject({ actor, subject: "x", outcome: "allowed", requestId: "r", detail: { program: "ls", arguments: 2, ok: true } });
+    expect([all[1]!.outcome, all[1]!.detail]).toEqual(["denied", undefined]);
+    expect((await store.listAudit({ limit: 1, actor, before: all[0]!.id })).map((entry) => entry.action)).toEqual(["exec.end"]);
+    expect((await store.listAudit({ limit: 10, actor, actionPrefix: "exec" })).map((entry) => entry.action)).toEqual(["exec.end", "exec.start"]);
+  });
+
   test("a cursor of another database, and nonsense, are expired", async () => {
     const { store } = world();
     expect(await store.readEvents(`${newId()}.1.1`, 10)).toEqual({ kind: "expired" });
