@@ -7,7 +7,7 @@ import { DriverError, SkepError, type AgentPhase, type Allowances, type Clock, t
 import type { ExecCommand } from "@skep/protocol";
 import type { Readable } from "node:stream";
 import type { Eyes } from "../executor/eyes.ts";
-import { untilSignal } from "../executor/verbs.ts";
+import { leased } from "../executor/verbs.ts";
 import { createFrames } from "./frames.ts";
 
 /** Fewer: two operators block each other; more: a script over a whole fleet's components swamps one small host. */
@@ -36,10 +36,11 @@ export function createExecs({ eyes, phase, allowed, clock, logger }: ExecDeps): 
   let taken = 0;
 
   const admit = async (placementId: string, component: string): Promise<Runnable> => {
-    const seen = await eyes.placement(placementId).catch((error: unknown) => {
-      throw new SkepError("unavailable_observation", error instanceof Error ? error.message : String(error));
-    });
+    const { seen: all, blind } = await eyes.all();
+    const seen = all.filter((item) => item.component.labels.placementId === placementId);
     const found = seen.find((item) => item.component.labels.component === component);
+    // What a blind driver runs is unknown, not absent.
+    if (found === undefined && blind.length > 0) throw new SkepError("unavailable_observation", blind.map(({ driver, because }) => `${driver.name}: ${because}`).join("; "));
     if (found === undefined) {
       if (seen.length === 0) throw new SkepError("component_not_running", "Nothing of that placement is on this host.");
       throw new SkepError("unknown_component", `There is no ${component}; there are: ${seen.map((item) => item.component.labels.component).join(", ")}.`);
@@ -66,7 +67,7 @@ export function createExecs({ eyes, phase, allowed, clock, logger }: ExecDeps): 
       });
       try {
         const request = { placementId, component, command, ...(stdin === undefined ? {} : { stdin: Buffer.from(stdin, "base64") }) };
-        frames.end(endOf(await untilSignal(clock, `a command in ${component}`, abort.signal, () => driver.exec(request, frames.output, abort.signal)), because, timeoutS));
+        frames.end(endOf(await leased(clock, { what: `a command in ${component}`, limitMs: undefined, signal: abort.signal }, (signal) => driver.exec(request, frames.output, signal)), because, timeoutS));
       } catch (error) {
         if (!(error instanceof DriverError)) logger.error({ err: error, component }, "a command failed on our side");
         // What hung may still run; that outweighs why it was to end.
