@@ -60,7 +60,7 @@ function targetOf({ driver, component: seen }: Seen, component: ComponentSpec, p
     ports: seen.ports,
     exec: async (command, stop) => {
       if (driver.exec === undefined) return `the ${driver.name} driver runs no commands in its components`;
-      const { exitCode, signal } = await driver.exec({ placementId, component: component.name, command }, () => {}, stop);
+      const { exitCode, signal } = await driver.exec({ placementId, component: component.name, command }, async () => {}, stop);
       return exitCode === 0 ? undefined : `probe command ${signal === undefined ? `exited with code ${exitCode ?? "unknown"}` : `was killed by ${signal}`}`;
     },
   };
