@@ -1,6 +1,7 @@
 /** What each command asks for and what it shows, to the letter. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { HostJson } from "@skep/protocol";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { VERSION } from "../src/version.ts";
 import { ago, problem, startFakeApi, type FakeApi } from "./fake-api.ts";
@@ -92,6 +93,19 @@ const health = (summary: string): object => ({
   host_id: uuid(100), name: "web-01", health: summary, status: "active", liveness: { last_heartbeat_at: ago(12), age_ms: 12_000, missed: 0, boot_id: "b", agent_version: "0.1.0", phase: "ready" },
   reachability: { state: "unknown", last_probe_at: null, last_ok_at: null, consecutive_failures: null, last_error: null }, breaker: null, metrics: null, resources: null,
   placements: { running: 1, degraded: 0, failed: 0, unknown: 0 }, cert: { sha256: "ab".repeat(32), not_after: ago(-86_400) }, reasons: [{ code: "disk_low", message: "4 % free", next: "Free some." }],
+});
+
+test("a boot that needs somebody is told by host ls, host show, health and status", async () => {
+  const boot: HostJson["boot"] = { stage: "base", state: "blocked", members: [{ name: "dns", healthy: false, error: "disk not there" }, { name: "ca", healthy: true }], alerts: 1 };
+  fleet();
+  api.on("listHosts", ({ query }) => ({ body: query["status"] === "unreachable" || query["status"] === "suspect" ? list() : list(host("web-01", { boot }), host("web-02", { boot: { stage: null, state: "complete", members: [], alerts: 0 } })) }));
+  const status = await run("status", "--exit-code");
+  expect(status.out).toContain("  1 host with boot trouble  web-01  boot blocked at stage base: dns (disk not there)  skep health web-01\n");
+  expect(status.code).toBe(9);
+  expect((await run("host", "ls")).out).toMatch(/web-01 .* boot blocked at stage base\nweb-02 .* -\n/);
+  api.on("getHost", { body: host("web-01", { boot }) });
+  api.on("getHostHealth", { body: { ...health("degraded"), boot } });
+  for (const words of [["host", "show"], ["health"]]) expect((await run(...words, "web-01")).out).toMatch(/boot +blocked at stage base: dns \(disk not there\)\n/);
 });
 
 test("host check, cordon, rotate, rm", async () => {

@@ -6,7 +6,7 @@ export const uuid = (n: number): string => `00000000-0000-7000-8000-${String(n).
 
 export const host = (name: string, over: Partial<HostJson> = {}): HostJson => ({
   id: uuid(100), name, status: "active", status_because: null, schedulable: true, labels: { zone: "eu1" }, notes: null, address: "10.0.0.11", agent_port: 8444, agent_url: "https://10.0.0.11:8444",
-  agent_version: "0.1.0", session_epoch: 1, last_heartbeat_at: ago(12), created_at: ago(7_200), enrolled_at: ago(7_100), decommissioned_at: null, ...over,
+  agent_version: "0.1.0", session_epoch: 1, last_heartbeat_at: ago(12), created_at: ago(7_200), enrolled_at: ago(7_100), decommissioned_at: null, boot: null, ...over,
 });
 
 export const row = (n: number, over: Partial<LifecycleJson> = {}): LifecycleJson => ({

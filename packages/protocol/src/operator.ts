@@ -5,6 +5,7 @@ import {
 } from "@skep/core";
 import { z } from "zod";
 import { cleanText, counterSchema, idSchema, labelsSchema, listOf, nameSchema, pageQuery, refSchema } from "./common.ts";
+import { bootReport } from "./boot.ts";
 import { bundleSchema } from "./enrol.ts";
 import { PLAN_ACTIONS, stepSchema } from "./commands.ts";
 import { componentSchema, containerSchema, probeSchema, specSchema } from "./spec.ts";
@@ -30,6 +31,8 @@ export const hostView = z.object({
   created_at: time,
   enrolled_at: timeOrNull,
   decommissioned_at: timeOrNull,
+  /** How the agent's boot sequence stood with its last beat; null = it has none, or an older master does not say. */
+  boot: bootReport.nullable().default(null),
 });
 export type HostJson = z.infer<typeof hostView>;
 export const hostList = listOf(hostView);
@@ -64,6 +67,7 @@ export const hostHealth = z.object({
   resources: z.record(z.string(), z.number()).nullable(),
   placements: z.object({ running: z.int(), degraded: z.int(), failed: z.int(), unknown: z.int() }),
   cert: z.object({ sha256: z.string(), not_after: time }).nullable(),
+  boot: bootReport.nullable().default(null),
   reasons: z.array(z.object({ code: z.string(), message: z.string(), next: z.string() })),
 });
 export type HostHealthJson = z.infer<typeof hostHealth>;

@@ -69,6 +69,7 @@ export const bindTx = (db: Db): Tx =>
     insertPlacement: (placement) => placements.insertPlacement(db, placement),
     casPlacement: (id, version, patch) => placements.casPlacement(db, id, version, patch),
     placementStates: (hostIds) => placements.placementStates(db, hostIds),
+    bootReports: (hostIds) => hosts.bootReports(db, hostIds),
     insertLifecycle: (row) => lifecycle.insertLifecycle(db, row),
     lockLifecycle: (ids) => lifecycle.lockLifecycle(db, ids),
     casLifecycle: (change) => lifecycle.casLifecycle(db, change),

@@ -1,7 +1,7 @@
 /** Hosts: reading them, and changes that say what they believed. */
 import { isUuid } from "@skep/core";
-import type { HostId, HostLiveness, HostQuery, HostRecord, HostReport, HostStatus, HostView, RingBeat, Tx } from "@skep/core";
-import { and, asc, eq, gt, isNull, ne, or, sql } from "drizzle-orm";
+import type { BootReport, HostId, HostLiveness, HostQuery, HostRecord, HostReport, HostStatus, HostView, RingBeat, Tx } from "@skep/core";
+import { and, asc, eq, gt, inArray, isNotNull, isNull, ne, or, sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import type { Db } from "./db.ts";
 import { afterId, first, known } from "./db.ts";
@@ -184,3 +184,10 @@ const reportOf = (row: ReportRow): HostReport => ({
   orphans: row.orphans ?? [],
   cert: row.certSha256 === null || row.certNotAfter === null ? undefined : { sha256: row.certSha256, notAfter: row.certNotAfter },
 });
+
+/** How these hosts' boots stood by their last reports. */
+export async function bootReports(db: Db, hostIds: readonly HostId[]): Promise<ReadonlyMap<HostId, BootReport>> {
+  if (hostIds.length === 0) return new Map();
+  const rows = await db.select({ hostId: hostReports.hostId, boot: hostReports.boot }).from(hostReports).where(and(inArray(hostReports.hostId, [...hostIds]), isNotNull(hostReports.boot)));
+  return new Map(rows.flatMap(({ hostId, boot }) => (boot === null ? [] : [[hostId, boot] as const])));
+}

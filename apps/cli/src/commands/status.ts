@@ -44,14 +44,15 @@ async function placed({ api, json, terminal }: Session, host: string): Promise<E
 const SCHEMA_VERSION = 1;
 
 async function fleet({ api, json, terminal }: Session, flags: Flags): Promise<ExitCode> {
-  const [health, unreachable, suspect, lost, deployments] = await Promise.all([
+  const [health, unreachable, suspect, active, lost, deployments] = await Promise.all([
     api.call("getFleetHealth", fleetHealth),
     listAll(api, "listHosts", hostList, { query: { status: "unreachable" } }),
     listAll(api, "listHosts", hostList, { query: { status: "suspect" } }),
+    listAll(api, "listHosts", hostList, { query: { status: "active" } }),
     listAll(api, "listLifecycle", lifecycleList, { query: { status: "lost" } }),
     listAll(api, "listDeployments", deploymentList),
   ]);
-  const attention = decideAttention({ unreachable: unreachable.items, suspect: suspect.items, lost: lost.items, deployments: deployments.items });
+  const attention = decideAttention({ unreachable: unreachable.items, suspect: suspect.items, active: active.items, lost: lost.items, deployments: deployments.items });
   if (json) terminal.json({ schema_version: SCHEMA_VERSION, fleet: health.raw, attention, deployments: deployments.raw.items });
   else {
     terminal.show(headline(health.data.hosts), ...(health.data.warm ? [] : [toned("  the master has only begun to listen: silence proves nothing yet", "dim")]));
@@ -74,6 +75,7 @@ function headline(hosts: Readonly<Record<string, number>>): Line {
 const WORDS: Readonly<Record<Attention["kind"], readonly [string, string]>> = {
   hosts_unreachable: ["host unreachable", "hosts unreachable"],
   hosts_suspect: ["host suspect", "hosts suspect"],
+  hosts_booting: ["host with boot trouble", "hosts with boot trouble"],
   rows_lost: ["operation lost", "operations lost"],
   deployments_failed: ["deployment failed", "deployments failed"],
   deployments_degraded: ["deployment degraded", "deployments degraded"],

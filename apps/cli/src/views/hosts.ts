@@ -16,8 +16,19 @@ export const hostTable = (hosts: readonly HostJson[], now: Instant, columns: num
     { title: "TAKES WORK", cell: (host) => (host.schedulable ? "yes" : toned("no", "warn")) },
     { title: "VERSION", cell: (host) => host.agent_version ?? "" },
     { title: "LABELS", cell: (host) => labelText(host.labels), gives: true },
-    { title: "BECAUSE", cell: (host) => host.status_because ?? "", gives: true },
+    { title: "BECAUSE", cell: (host) => [bootNews(host.boot), host.status_because ?? ""].filter((text) => text !== "").join("; "), gives: true },
   ], columns);
+
+const BOOT_TONES = { waiting: "warn", starting: "warn", blocked: "bad", degraded: "warn", complete: "good" } as const;
+
+/** A boot that went well is no news in a list. */
+const bootNews = (boot: HostJson["boot"]): string => (boot === null || boot.state === "complete" ? "" : `boot ${boot.state}${boot.stage === null ? "" : ` at stage ${boot.stage}`}`);
+
+function bootText(boot: HostJson["boot"]): Bit | null {
+  if (boot === null) return null;
+  const ill = boot.members.filter((member) => !member.healthy).map(({ name, error }) => `${name} (${error ?? "not healthy"})`).join(", ");
+  return toned(`${boot.state}${boot.stage === null ? "" : ` at stage ${boot.stage}`}${ill === "" ? "" : `: ${ill}`}`, BOOT_TONES[boot.state]);
+}
 
 /** `name  value`, aligned; entries without a value are left out. */
 export function factLines(facts: readonly (readonly [string, Bit | null])[]): Line[] {
@@ -32,6 +43,7 @@ export const hostFacts = (host: HostJson): Line[] =>
     ["id", host.id],
     ["status", state(host.status)],
     ["because", host.status_because],
+    ["boot", bootText(host.boot)],
     ["takes work", host.schedulable ? "yes" : toned("no: cordoned", "warn")],
     ["labels", labelText(host.labels)],
     ["address", host.address],
@@ -51,6 +63,7 @@ export function healthLines(health: HostHealthJson): Line[] {
       ["health", state(health.health)],
       ["heartbeat", liveness.age_ms === null ? "never" : `${formatDuration(liveness.age_ms)} ago, ${liveness.missed} missed`],
       ["agent phase", liveness.phase],
+      ["boot", bootText(health.boot)],
       ["reachability", [reachability.state, reachability.last_error].filter((part) => part !== null).join(": ")],
       ["placements", placed === "" ? "none" : placed],
       ["certificate", cert === null ? null : `until ${formatTime(cert.not_after)}  sha256:${cert.sha256.slice(0, 16)}…`],

@@ -3,7 +3,7 @@
  * in PostgreSQL. Deltas are applied even from a beat whose snapshot is old; a snapshot never goes back in time.
  */
 import {
-  SkepError, toIso, type BeatResult, type DeltaResult, type Delivery, type HostId, type Instant, type JobId, type LifecycleRow, type Tx,
+  SkepError, decideBootEvent, toIso, type BeatResult, type BootReport, type DeltaResult, type Delivery, type HostId, type Instant, type JobId, type LifecycleRow, type Tx,
 } from "@skep/core";
 import type { HeartbeatReply, HeartbeatRequest, RegisterReply, RegisterRequest } from "@skep/protocol";
 import type { ControlDeps } from "../ports.ts";
@@ -19,6 +19,9 @@ const WINDOW_MS = 20;
 const MAX_OFFERED = 16;
 /** Registrations in one transaction. Each is four statements; more would hold the batch's locks too long. */
 const MAX_REGISTRATIONS = 50;
+/** A stage may have a hundred members, each with its own words; the report has them all. */
+const MAX_EVENT_CHARS = 1_000;
+const BOOT_SEVERITY = { "boot.blocked": "error", "boot.degraded": "warning", "boot.complete": "info" } as const;
 /** Bounds what is remembered in memory for convenience; forgetting costs one query or one repeated event. */
 const MAX_REMEMBERED = 20_000;
 
@@ -67,6 +70,8 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
     const hostIds = [...new Set(batch.map((parts) => parts.hostId))].sort();
     const reporting = batch.filter((parts) => parts.write.full?.placements !== undefined && lastHashes.get(parts.hostId) !== parts.write.full.snapshotHash).map((parts) => parts.hostId);
     const before = reporting.length === 0 ? [] : await tx.placementStates([...new Set(reporting)].sort());
+    const booted = batch.filter((parts) => parts.write.full?.boot !== undefined && lastHashes.get(parts.hostId) !== parts.write.full.snapshotHash).map((parts) => parts.hostId);
+    const boots = booted.length === 0 ? new Map<HostId, BootReport>() : await tx.bootReports([...new Set(booted)].sort());
     const results = await tx.writeBeats(batch.map((parts) => parts.write));
 
     const open = await tx.openRowsOf(hostIds);
@@ -103,6 +108,7 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
     }
 
     await noteTransitions(tx, batch, results);
+    await noteBoots(tx, batch, results, boots);
     await refreshTouched(tx, batch, results, before, new Set(reporting));
     const after = incoming.length === 0 ? open : await tx.openRowsOf(hostIds);
     const answering = batch.some((parts) => parts.deltas.length > 0 || parts.rejected.length > 0) || after.length > 0;
@@ -232,6 +238,19 @@ async function noteTransitions(tx: Tx, batch: readonly BeatParts[], results: rea
     const was = results[index]!.was;
     if (was === undefined || was === "active" || results[index]!.sessionStale) continue;
     await tx.appendEvent({ kind: "host.active", severity: "info", message: `the host is active: it was ${was} and sent a heartbeat`, hostId: parts.hostId, data: { was } });
+  }
+}
+
+/** What the report of a boot adds to the last one. From the ledger and not from memory: another master may have heard the last. */
+async function noteBoots(tx: Tx, batch: readonly BeatParts[], results: readonly BeatResult[], before: ReadonlyMap<HostId, BootReport>): Promise<void> {
+  const known = new Map(before);
+  for (const [index, { hostId, write: { full } }] of batch.entries()) {
+    if (!results[index]!.changed || full?.boot === undefined) continue;
+    const event = decideBootEvent(known.get(hostId), full.boot);
+    known.set(hostId, full.boot);
+    if (event === undefined) continue;
+    const { stage, members, alerts } = full.boot;
+    await tx.appendEvent({ kind: event.kind, severity: BOOT_SEVERITY[event.kind], message: event.message.slice(0, MAX_EVENT_CHARS), hostId, data: { stage, alerts, unhealthy: members.filter((member) => !member.healthy).map((member) => member.name) } });
   }
 }
 

@@ -9,7 +9,7 @@ type Patch = { host?: Partial<HealthFacts["host"]> } & Partial<Omit<HealthFacts,
 const facts = ({ host, ...rest }: Patch = {}): HealthFacts => ({
   host: { name: "web-01", status: "active", statusBecause: undefined, schedulable: true, lastProbe: undefined, createdAt: at(DAY_MS), enrolledAt: at(DAY_MS), decommissionedAt: undefined, ...host },
   liveness: { lastHeartbeatAt: at(5_000), phase: "ready" },
-  report: { resources: { disk_bytes: 100, disk_free_bytes: 50 }, observedError: undefined, receivedAt: at(5_000) },
+  report: { resources: { disk_bytes: 100, disk_free_bytes: 50 }, observedError: undefined, boot: undefined, receivedAt: at(5_000) },
   cert: { notBefore: at(DAY_MS), notAfter: instant(NOW + 29 * DAY_MS) },
   placements: { running: 1, degraded: 0, failed: 0, unknown: 0 },
   listeningSince: at(DAY_MS),
@@ -31,8 +31,10 @@ test.each<[string, Patch, string, string]>([
   ["a bundle nobody redeemed", { host: { status: "pending" }, liveness: undefined }, "unknown", "not_enrolled"],
   ["a tombstone", { host: { status: "decommissioned", decommissionedAt: at(1) } }, "unknown", "decommissioned"],
   ["an agent that boots", { liveness: { lastHeartbeatAt: at(1), phase: "booting" } }, "degraded", "agent_booting"],
-  ["an agent that cannot look", { report: { resources: undefined, observedError: "EACCES", receivedAt: at(1) } }, "degraded", "observation_failed"],
-  ["a full disk", { report: { resources: { disk_bytes: 100, disk_free_bytes: 9 }, observedError: undefined, receivedAt: at(1) } }, "degraded", "disk_low"],
+  ["a foundation that blocks", { liveness: { lastHeartbeatAt: at(1), phase: "booting" }, report: { resources: undefined, observedError: undefined, receivedAt: at(1), boot: { stage: "base", state: "blocked", members: [{ name: "dns", healthy: false, error: "disk not there" }], alerts: 1 } } }, "degraded", "boot_blocked"],
+  ["a boot that went on without a member", { report: { resources: undefined, observedError: undefined, receivedAt: at(1), boot: { stage: null, state: "degraded", members: [{ name: "web", healthy: false }], alerts: 0 } } }, "degraded", "boot_degraded"],
+  ["an agent that cannot look", { report: { resources: undefined, observedError: "EACCES", boot: undefined, receivedAt: at(1) } }, "degraded", "observation_failed"],
+  ["a full disk", { report: { resources: { disk_bytes: 100, disk_free_bytes: 9 }, observedError: undefined, boot: undefined, receivedAt: at(1) } }, "degraded", "disk_low"],
   ["failed placements", { placements: { running: 0, degraded: 0, failed: 2, unknown: 0 } }, "degraded", "placements_failed"],
   ["a certificate that did not renew", { cert: { notBefore: at(29 * DAY_MS), notAfter: instant(NOW + DAY_MS) } }, "degraded", "cert_expiring"],
   ["a certificate that has ended", { cert: { notBefore: at(30 * DAY_MS), notAfter: at(1) } }, "degraded", "cert_expired"],
@@ -42,8 +44,17 @@ test.each<[string, Patch, string, string]>([
   expect(decideHealth(facts(patch)).health).toBe(health);
 });
 
+test("a boot's reasons name the stage and its members; a complete one says nothing", () => {
+  const boot = (patch: object) => ({ report: { resources: undefined, observedError: undefined, receivedAt: at(1), boot: { stage: "base", state: "blocked" as const, members: [{ name: "dns", healthy: false, error: "disk not there" }, { name: "ca", healthy: true }], alerts: 1, ...patch } } });
+  const booting = { liveness: { lastHeartbeatAt: at(1), phase: "booting" as const } };
+  const messages = (patch: Patch) => decideHealth(facts(patch)).reasons.map((reason) => reason.message);
+  expect(messages({ ...booting, ...boot({}) })).toEqual(["Its boot waits at stage base, a foundation: dns: disk not there."]);
+  expect(messages({ ...booting, ...boot({ state: "starting" }) })).toEqual(["The agent is booting, at stage base (dns: disk not there), and takes no commands yet."]);
+  expect(messages(boot({ stage: null, state: "complete", members: [] }))).toEqual([]);
+});
+
 test("the boundaries: exactly the share that is still fine says nothing", () => {
-  expect(codes({ report: { resources: { disk_bytes: 100, disk_free_bytes: 10 }, observedError: undefined, receivedAt: at(1) } })).toEqual([]);
+  expect(codes({ report: { resources: { disk_bytes: 100, disk_free_bytes: 10 }, observedError: undefined, boot: undefined, receivedAt: at(1) } })).toEqual([]);
   expect(codes({ cert: { notBefore: at(20 * DAY_MS), notAfter: instant(NOW + 10 * DAY_MS) } })).toEqual([]);
   expect(codes({ liveness: { lastHeartbeatAt: at(45_000), phase: "ready" } })).toEqual([]);
 });

@@ -2,6 +2,7 @@
  * A host's health as one word with its reasons. Pure, and read-only by construction: asking how a host is must never
  * change how it is (defect 4-15). Every reason says what to do next; a word without a reason would be an opinion.
  */
+import type { BootReport } from "../agent/boot.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { HostLiveness, HostRecord, HostReport } from "../ports/records.ts";
 import { DAY_MS, type Instant, type Timings } from "../time.ts";
@@ -21,7 +22,7 @@ export type HealthSummary = "healthy" | "degraded" | "unhealthy" | "unknown";
 export interface HealthFacts {
   readonly host: Pick<HostRecord, "name" | "status" | "statusBecause" | "schedulable" | "lastProbe" | "createdAt" | "enrolledAt" | "decommissionedAt">;
   readonly liveness: Pick<HostLiveness, "lastHeartbeatAt" | "phase"> | undefined;
-  readonly report: Pick<HostReport, "resources" | "observedError" | "receivedAt"> | undefined;
+  readonly report: Pick<HostReport, "resources" | "observedError" | "receivedAt" | "boot"> | undefined;
   /** The newest certificate that admits the host. */
   readonly cert: { readonly notBefore: Instant; readonly notAfter: Instant } | undefined;
   readonly placements: PlacementCounts;
@@ -62,7 +63,7 @@ export function decideHealth(facts: HealthFacts): Health {
   // A probe made before the last beat says nothing about now: the beat is newer truth.
   const probe = host.lastProbe !== undefined && (liveness === undefined || host.lastProbe.at >= liveness.lastHeartbeatAt) ? host.lastProbe : undefined;
   const reachability = host.lastProbe === undefined ? "unknown" : host.lastProbe.ok ? "reachable" : "unreachable";
-  const reasons = [...presence(facts, ageMs, probe), ...phaseReasons(liveness?.phase, liveness?.lastHeartbeatAt), ...conditions(facts)];
+  const reasons = [...presence(facts, ageMs, probe), ...phaseReasons(facts), ...conditions(facts)];
   return { health: summarise(facts, reasons), ageMs, missed, reachability, reasons };
 }
 
@@ -115,18 +116,28 @@ function presence({ host, liveness, listeningSince, now, timings }: HealthFacts,
   return reasons;
 }
 
-function phaseReasons(phase: AgentPhase | undefined, since: Instant | undefined): Reason[] {
+function phaseReasons({ liveness, report }: HealthFacts): Reason[] {
+  const since = liveness?.lastHeartbeatAt;
+  const boot = report?.boot;
+  const phase: AgentPhase | undefined = liveness?.phase;
   switch (phase) {
     case undefined:
-    case "ready":
       return [];
+    case "ready":
+      if (boot?.state !== "degraded") return [];
+      return [{ code: "boot_degraded", message: `Its boot went on without what was not healthy in time, and is not yet: ${illOf(boot)}.`, next: "See why: skep status DEPLOYMENT, skep logs DEPLOYMENT. It is repaired like any other placement; this word goes when it is healthy.", since }];
     case "booting":
-      return [{ code: "agent_booting", message: "The agent is booting and takes no commands yet.", next: "Wait: queued work is offered again when it is ready. If it stays so, read the agent's log.", since }];
+      if (boot?.state === "blocked") {
+        return [{ code: "boot_blocked", message: `Its boot waits at stage ${boot.stage ?? "?"}, a foundation: ${illOf(boot)}.`, next: "Mend what is named on the host; the agent tries again by itself, and takes no commands until then. A wrong stage is corrected in the agent's configuration file (kill -HUP reads it again).", since }];
+      }
+      return [{ code: "agent_booting", message: `The agent is booting${boot === undefined || boot.stage === null ? "" : `, at stage ${boot.stage}${illOf(boot) === "" ? "" : ` (${illOf(boot)})`},`} and takes no commands yet.`, next: "Wait: queued work is offered again when it is ready. If it stays so, read the agent's log.", since }];
     case "draining":
     case "stopping":
       return [{ code: "agent_stopping", message: `The agent is ${phase} and takes no new commands.`, next: "Start the agent again; queued work is kept.", since }];
   }
 }
+
+const illOf = (boot: BootReport): string => boot.members.filter((member) => !member.healthy).map(({ name, error }) => `${name}: ${error ?? "not healthy"}`).join("; ").slice(0, 1_000);
 
 function conditions({ host, report, cert, placements, now }: HealthFacts): Reason[] {
   const reasons: Reason[] = [];

@@ -228,6 +228,8 @@ export interface Tx extends Reads {
   writeBeats(beats: readonly BeatWrite[]): Promise<readonly BeatResult[]>;
   /** What these hosts' placements were last observed as, before a batch changes it: to see which deployments it touches. */
   placementStates(hostIds: readonly HostId[]): Promise<readonly { readonly placementId: PlacementId; readonly deploymentId: DeploymentId; readonly hostId: HostId; readonly state: ObservedState | undefined; readonly generation: number | undefined }[]>;
+  /** What these hosts' boots were last reported as, before a batch changes it: only news is an event. Hosts without a report are left out. */
+  bootReports(hostIds: readonly HostId[]): Promise<ReadonlyMap<HostId, BootReport>>;
   /** Open rows of these hosts, oldest first. */
   openRowsOf(hostIds: readonly HostId[]): Promise<readonly LifecycleRow[]>;
   /** The one open row of that deployment's name and operation on the host, for deltas without an id. */

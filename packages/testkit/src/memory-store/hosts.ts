@@ -4,7 +4,7 @@ import type { HostRecord, HostView, Reads, Tx } from "@skep/core";
 import { afterPage, check, jsonCopy, nextCount, type Context, type Sync } from "./state.ts";
 
 type HostReads = Sync<Pick<Reads, "findHost" | "listHosts" | "findHostView" | "listRing">>;
-type HostWrites = Sync<Pick<Tx, "insertHost" | "casHostStatus" | "updateHost" | "recordProbe" | "decommissionHost" | "openSession">>;
+type HostWrites = Sync<Pick<Tx, "insertHost" | "casHostStatus" | "updateHost" | "recordProbe" | "decommissionHost" | "openSession" | "bootReports">>;
 
 export function viewOf({ state }: Context, host: HostRecord): HostView {
   const liveness = state.liveness.get(host.id);
@@ -90,6 +90,10 @@ export function hostWrites(context: Context): HostWrites {
       pinsChanged();
       return true;
     },
+    bootReports: (hostIds) => new Map(hostIds.flatMap((id) => {
+      const boot = state.reports.get(id)?.boot;
+      return boot === undefined ? [] : [[id, boot] as const];
+    })),
     openSession: (id, registration) => {
       const host = state.hosts.get(id);
       if (host === undefined || host.status === "decommissioned") return undefined;

@@ -64,6 +64,18 @@ export function beatRules(world: () => World): void {
     expect(view.liveness!.lastHeartbeatAt).toBeGreaterThanOrEqual(view.report!.receivedAt);
   });
 
+  test("a boot is kept as it was last reported, and told for the hosts that have one", async () => {
+    const [id, other] = [await world().host(), await world().host()];
+    const [beat, plain] = [await world().session(id), await world().session(other)];
+    const boot = { stage: "foundation", state: "blocked", members: [{ name: "dns", healthy: false, error: "disk not there" }], alerts: 2 } as const;
+    await world().beat(beat(1, { boot }), plain(1));
+    const reports = (): Promise<ReadonlyMap<string, unknown>> => world().store.transaction((tx) => tx.bootReports([id, other]));
+    expect([...(await reports())]).toEqual([[id, boot]]);
+    expect((await world().store.findHostView(id))?.report?.boot).toEqual(boot);
+    await world().beat(beat(2, { snapshotHash: "no boot any more" }));
+    expect([...(await reports())]).toEqual([]);
+  });
+
   test("another agent process starts a new count, with the same snapshot too", async () => {
     const id = await world().host();
     await world().beat((await world().session(id))(900));

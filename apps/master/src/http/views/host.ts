@@ -1,9 +1,9 @@
 /** Hosts as the API shows them. */
-import { decideHealth, toIso, visiblePlacement, type HealthFacts, type HostCert, type HostLiveness, type HostRecord, type HostView, type PlacementCounts, type PlacementView } from "@skep/core";
+import { decideHealth, toIso, visiblePlacement, type HealthFacts, type HostCert, type HostLiveness, type HostRecord, type HostReport, type HostView, type PlacementCounts, type PlacementView } from "@skep/core";
 import type { HostHealthJson, HostJson } from "@skep/protocol";
 import { timeOrNull } from "./time.ts";
 
-export const hostJson = (host: HostRecord, liveness: HostLiveness | undefined): HostJson => ({
+export const hostJson = (host: HostRecord, liveness: HostLiveness | undefined, report: HostReport | undefined): HostJson => ({
   id: host.id,
   name: host.name,
   status: host.status,
@@ -20,7 +20,11 @@ export const hostJson = (host: HostRecord, liveness: HostLiveness | undefined): 
   created_at: toIso(host.createdAt),
   enrolled_at: timeOrNull(host.enrolledAt),
   decommissioned_at: timeOrNull(host.decommissionedAt),
+  boot: bootJson(report),
 });
+
+const bootJson = (report: HostReport | undefined): HostJson["boot"] =>
+  report?.boot === undefined ? null : { ...report.boot, members: report.boot.members.map((member) => ({ ...member })) };
 
 export function countPlacements(views: readonly PlacementView[]): PlacementCounts {
   const counts = { running: 0, degraded: 0, failed: 0, unknown: 0 };
@@ -66,6 +70,7 @@ export function healthJson(facts: HealthFacts, view: HostView, cert: HostCert | 
     resources: report?.resources === undefined ? null : { ...report.resources },
     placements: { ...facts.placements },
     cert: cert === undefined ? null : { sha256: cert.fingerprint, not_after: toIso(cert.notAfter) },
+    boot: bootJson(report),
     reasons: reasons.map(({ code, message, next }) => ({ code, message, next })),
   };
 }
