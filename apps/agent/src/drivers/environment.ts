@@ -3,7 +3,7 @@
  * environment is never passed on: it may hold the agent's secrets. Labels come last, so that no spec can forge one.
  */
 import type { ComponentSpec, WorkloadLabels } from "@skep/core";
-import { EXEC_LABEL } from "../../runner/proc.ts";
+import { EXEC_LABEL } from "../runner/proc.ts";
 
 export type InheritedEnv = Readonly<Partial<Record<"PATH" | "HOME" | "LANG", string>>>;
 
