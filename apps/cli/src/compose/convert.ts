@@ -24,6 +24,9 @@ import { toComponent, type ServiceParts } from "./service.ts";
 import { nearest, parseTree, plainOf, type Entry, type MapTree, type Path, type Tree } from "./tree.ts";
 import { resolveVariables } from "./variables.ts";
 
+/** What the spec allows. Checked first: everything below looks at each service beside each other. */
+const MAX_SERVICES = 100;
+
 export interface ComposeOptions {
   /** Instead of the file's. */
   readonly name?: string | undefined;
@@ -51,8 +54,9 @@ export async function convertCompose(text: string, fileName: string, options: Co
   const tree = resolveVariables(parsed.tree, lookup, notes);
   await checkSchema(tree, notes);
   if (tree.kind !== "map") return refused();
-  const { spec, origin } = convertFile(tree, { ...options, lookup }, notes);
-  if (notes.faults.length > 0) return refused();
+  const done = convertFile(tree, { ...options, lookup }, notes);
+  if (done === undefined || notes.faults.length > 0) return refused();
+  const { spec, origin } = done;
   // What only the spec's own schema knows: lengths, numbers of things, forms of names.
   const checked = specSchema.safeParse(spec);
   if (!checked.success) {
@@ -88,11 +92,15 @@ async function checkSchema(tree: Tree, notes: Notes): Promise<void> {
   }
 }
 
-function convertFile(file: MapTree, options: ComposeOptions, notes: Notes): { spec: Spec; origin: Origin } {
+function convertFile(file: MapTree, options: ComposeOptions, notes: Notes): { spec: Spec; origin: Origin } | undefined {
   const reader = createReader(notes);
   checkKeys(notes, file, "file");
   const section = (key: string): ReadonlyMap<string, Entry> => reader.map(child(file, key))?.entries ?? new Map<string, Entry>();
   const { services, disabled } = chooseServices(section("services"), options.profiles, notes);
+  if (services.size > MAX_SERVICES) {
+    notes.refuse("bad_value", file.entries.get("services")!.key, `a deployment has at most ${MAX_SERVICES} components, and these are ${services.size} services`);
+    return undefined;
+  }
   if (services.size === 0) notes.refuse("bad_value", file.entries.get("services")?.key ?? file, disabled.size > 0 ? `no service is left: all are in profiles (${[...disabled].join(", ")}); add --profile` : "there are no services");
   const context: Context = {
     notes, reader, services, disabled, lookup: options.lookup, folder: options.folder, ignoreBuild: options.ignoreBuild,

@@ -14,6 +14,8 @@ interface Edge {
   readonly from: string;
   readonly to: string;
   readonly condition: Condition;
+  /** Whether the condition is written, and not only Compose's default. */
+  readonly explicit: boolean;
   readonly place: Place;
 }
 export interface Dependencies {
@@ -47,11 +49,12 @@ function edgesOf({ reader, notes, services, disabled }: Context, from: string, s
       return [];
     }
     if (!required) reader.refuse("unsupported_value", child(map!, "required")!, `Skep has no dependencies that may fail: leave required out, or remove ${to}`);
-    return [{ from, to, condition: ((map === undefined ? undefined : reader.text(child(map, "condition"))) ?? "service_started") as Condition, place }];
+    const condition = map === undefined ? undefined : reader.text(child(map, "condition"));
+    return [{ from, to, condition: (condition ?? "service_started") as Condition, explicit: condition !== undefined, place }];
   });
 }
 
-function judge({ reader, notes }: Context, { to, condition, place }: Edge, probed: boolean, completing: Edge | undefined): void {
+function judge({ reader, notes }: Context, { to, condition, explicit, place }: Edge, probed: boolean, completing: Edge | undefined): void {
   switch (condition) {
     case "service_healthy":
       if (completing !== undefined) reader.refuse("clash", place, `${to} is to run to its end at ${notes.locate(completing.place)}: nothing can wait for its health too`);
@@ -59,7 +62,7 @@ function judge({ reader, notes }: Context, { to, condition, place }: Edge, probe
       return;
     case "service_started":
       if (completing !== undefined) notes.warn(place, `${to} runs to its end (${notes.locate(completing.place)}): this service too starts only after it`);
-      else if (probed) notes.warn(place, `${to} has a healthcheck: this service starts once it is healthy, not only started`);
+      else if (probed && explicit) notes.warn(place, `${to} has a healthcheck: this service starts once it is healthy, not only started`);
       return;
     case "service_completed_successfully":
       return;

@@ -53,6 +53,9 @@ export interface Notes {
   locate(place: Place): string;
 }
 
+/** Enough to correct a file by; a file of nothing but faults must not cost minutes. */
+const MAX_FAULTS = 200;
+
 export const keyOf = (path: Path): string => path.reduce<string>((text, part) => (typeof part === "number" ? `${text}[${part}]` : text === "" ? part : `${text}.${part}`), "");
 
 const isAround = (outer: Path, inner: Path): boolean => outer.length > 0 && outer.every((part, index) => String(part) === String(inner[index]));
@@ -70,6 +73,7 @@ export function createNotes(locate: (offset: number) => string): Notes {
     faults,
     warnings,
     refuse: (code, { at, path }, message) => {
+      if (faults.length >= MAX_FAULTS) return;
       // What the schema or a variable was refused for need not be misunderstood once more.
       if (code === "bad_value" && faults.some((fault) => fault.code !== "bad_value" && isAround(fault.path, path))) return;
       const fault: Fault = { code, key: keyOf(path), path, at: locate(at), offset: at, message };

@@ -42,8 +42,8 @@ function shortMount(context: Context, component: string, item: Tree): PlacedMoun
   const text = reader.text(item);
   if (text === undefined) return undefined;
   const parts = text.split(":");
+  if (text.includes("\\") || (/^[A-Za-z]$/.test(parts[0]!) && parts[2]?.startsWith("/") === true)) return reader.refuse("unsupported_value", item, "Windows paths are not supported");
   if (parts.length > 3 || parts.includes("")) return reader.refuse("bad_value", item, `${JSON.stringify(text)} is not SOURCE:TARGET, or SOURCE:TARGET:ro`);
-  if (/^[A-Za-z]$/.test(parts[0]!) || text.includes("\\")) return reader.refuse("unsupported_value", item, "Windows paths are not supported");
   const [source, target, mode] = parts.length === 1 ? [undefined, parts[0]!, undefined] : (parts as [string, string, string | undefined]);
   const modes = (mode ?? "rw").split(",");
   const unknown = modes.find((word) => word !== "ro" && !MODES_WITHOUT_EFFECT.has(word));

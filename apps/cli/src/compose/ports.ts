@@ -19,14 +19,15 @@ interface Asked {
   readonly name?: string | undefined;
 }
 
-/** Too large a range is a slip of the keyboard, and a firewall's worth of listeners. The spec allows 32 ports in all. */
-const MAX_RANGE = 256;
+/** What the spec allows a component. */
+const MAX_PORTS = 32;
 
 export function readPorts(context: Context, service: MapTree): PlacedPort[] {
   const { reader, notes } = context;
   const ports: PlacedPort[] = [];
   const names = new Set<string>();
   const add = (port: Omit<PortSpec, "name">, wanted: string | undefined, place: Tree): void => {
+    if (ports.length >= MAX_PORTS) return reader.refuse("bad_value", place, `a component has at most ${MAX_PORTS} ports`);
     const base = wanted ?? `p${port.container}${port.protocol === "udp" ? "-udp" : ""}`;
     let name = base;
     for (let count = 2; names.has(name); count += 1) name = `${base}-${count}`;
@@ -79,7 +80,7 @@ function spread({ reader }: Context, asked: Asked, place: Tree): Omit<PortSpec, 
   const targets = rangeOf(asked.target, 1);
   const published = asked.published === undefined || asked.published === "0" ? undefined : rangeOf(asked.published, 1);
   if (targets === undefined || (published === undefined && asked.published !== undefined && asked.published !== "0")) return reader.refuse("bad_value", place, "a port is a number from 1 to 65535, a range is LOW-HIGH");
-  if (targets.length > MAX_RANGE) return reader.refuse("bad_value", place, `a range of ${targets.length} ports is more than the ${MAX_RANGE} that are taken`);
+  if (targets.length > MAX_PORTS) return reader.refuse("bad_value", place, `a range of ${targets.length} ports: a component has at most ${MAX_PORTS}`);
   if (published !== undefined && targets.length === 1 && published.length > 1) return reader.refuse("unsupported_value", place, "one of a range of host ports cannot be asked for: name one, or leave it out and the engine finds a free one");
   if (published !== undefined && published.length !== targets.length) return reader.refuse("bad_value", place, `${published.length} host ports for ${targets.length} ports of the container`);
   return targets.map((container, index) => ({ container, ...(published === undefined ? {} : { host: published[index]! }), ...(hostIp === undefined ? {} : { host_ip: hostIp }), protocol }));

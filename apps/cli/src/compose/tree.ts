@@ -56,7 +56,7 @@ export function parseTree(text: string, name: string): ParsedTree {
     const { line, col } = lines.linePos(offset);
     return `${name}:${Math.max(1, line)}:${Math.max(1, col)}`;
   };
-  if (doc.errors.length > 0) return { faults: doc.errors.map((error) => ({ at: error.pos[0], message: error.message })), locate };
+  if (doc.errors.length > 0) return { faults: doc.errors.map((error) => ({ at: error.pos[0], message: error.message.startsWith("Maximum call stack") ? "nested too deeply" : error.message })), locate };
   try {
     return { tree: createBuilder(doc)(doc.contents, [], 0, []), locate };
   } catch (error) {
