@@ -200,7 +200,7 @@ test("a circle is named by the way around it", async () => {
 const CANARY = "canary-f39";
 const escape = (path: string): string => service(`env_file: ${path}`);
 
-test.each(["../secret.env", "/etc/shadow", "a/../../secret.env", "./a/./../../secret.env", "..", ".", "../app-evil/x.env"])("env_file %s does not leave the folder", async (path) => {
+test.each(["../secret.env", "/etc/shadow", "a/../../secret.env", "./a/./../../secret.env", "..", ".", "../app-evil/x.env", "../missing.env", "/no/such.env"])("env_file %s does not leave the folder", async (path) => {
   const outer = folderOf({ "secret.env": `S=${CANARY}\n`, "app/ok.env": "A=1\n", "app/a/b": "", "app-evil/x.env": `S=${CANARY}\n` });
   const refused = await convert(escape(path), { folder: join(outer, "app") });
   expect(faultsOf(refused)).toEqual(["path_escape services.web.env_file 4"]);
