@@ -168,7 +168,7 @@ const VARIABLES: readonly Case[] = [
   ["a port that a variable makes wrong", service("ports:", "  - ${PORT}:80"), ["bad_value services.web.ports[0] 5"], { env: { PORT: "http" } }],
 ];
 
-test.each([...DANGEROUS, ...INVALID, ...WRONG, ...VARIABLES])("%s", async (_, text, faults, around) => {
+test.each([...DANGEROUS, ...INVALID, ...WRONG, ...VARIABLES].map(([what, text, faults, around]) => ({ what, text, faults, around })))("$what", async ({ text, faults, around }) => {
   expect(faultsOf(await convert(text, around))).toEqual(faults);
 });
 
