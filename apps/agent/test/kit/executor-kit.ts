@@ -21,6 +21,12 @@ export function specOf(...components: (string | { name: string; depends_on?: str
   };
 }
 
+/** The same as containers. */
+export function dockerSpec(...components: Parameters<typeof specOf>): Spec {
+  const spec = specOf(...components);
+  return { ...spec, driver: "docker", components: spec.components.map((component) => ({ ...component, container: { image: "app" } })) };
+}
+
 export interface Target {
   readonly placement_id: string;
   readonly deployment: string;
@@ -46,10 +52,10 @@ export interface Rig {
   idle(): Promise<void>;
 }
 
-export async function rig(options: { driver?: ScriptedDriver; journal?: MemoryJournal; policy?: Partial<Policy>; clock?: ManualClock; load?: boolean; allowed?: () => Allowances; realpath?: (path: string) => Promise<string | undefined>; failpoint?: (name: string) => void } = {}): Promise<Rig> {
+export async function rig(options: { driver?: ScriptedDriver; others?: readonly ScriptedDriver[]; journal?: MemoryJournal; policy?: Partial<Policy>; clock?: ManualClock; load?: boolean; allowed?: () => Allowances; realpath?: (path: string) => Promise<string | undefined>; failpoint?: (name: string) => void } = {}): Promise<Rig> {
   const { driver = new ScriptedDriver(), journal = new MemoryJournal(), clock = new ManualClock(), load = true } = options;
   const executor = createExecutor({
-    journal, drivers: [driver], clock, rng, logger: createLogger({ level: "silent", name: "test" }),
+    journal, drivers: [driver, ...(options.others ?? [])], clock, rng, logger: createLogger({ level: "silent", name: "test" }),
     policy: { ...PRODUCTION_POLICY, ...options.policy }, bootId: newId(), hash: specHash, failpoint: options.failpoint,
     allowed: options.allowed ?? (() => NO_ALLOWANCES), realpath: options.realpath ?? (async (path) => path),
   });
