@@ -208,7 +208,7 @@ describe("partial sight", () => {
     const [process, container, left] = [target(), target(), target()];
     await executor.admit(deploy(process, 1, specOf("web")));
     await executor.admit(deploy(container, 1, dockerSpec("web")));
-    docker.on("wait bad@1", () => { throw new Error("it died"); });
+    docker.on("wait bad", () => { throw new Error("it died"); });
     await executor.admit(deploy(left, 3, dockerSpec("bad")));
     await idle();
     const gone = target();

@@ -100,6 +100,11 @@ describe("networks and volumes", () => {
     await executor.admit(deploy(at, 3, withShared(dockerSpec({ name: "web", version: "3" }), ["back", "front"], ["data"])));
     await idle();
     expect(driver.networks.get(at.placement_id)).toContain("back");
+    // Even where all of it was taken away behind our back: what was applied is still what is wanted.
+    driver.components.clear();
+    driver.on("wait web@4", () => { throw new Error("it died"); });
+    await executor.admit(deploy(at, 4, withShared(dockerSpec({ name: "web", version: "4" }), ["back"], ["data"])));
+    await idle();
     expect(driver.calls.filter((call) => call.startsWith("remove shared"))).toEqual(["remove shared"]);
   });
 });

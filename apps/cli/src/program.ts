@@ -5,6 +5,7 @@ import { registerAudit } from "./commands/audit.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeploy } from "./commands/deploy.ts";
 import { registerDeployments } from "./commands/deployments.ts";
+import { registerDrift } from "./commands/drift.ts";
 import { registerEvents } from "./commands/events.ts";
 import { registerExec } from "./commands/exec.ts";
 import { registerExplain } from "./commands/explain.ts";
@@ -52,6 +53,7 @@ export function createProgram(act: Act, write: { readonly out: (text: string) =>
   registerAgain(program, act);
   registerStatus(program, act);
   registerDeployments(program, act);
+  registerDrift(program, act);
   registerLifecycle(program, act);
   registerEvents(program, act);
   registerLogs(program, act);

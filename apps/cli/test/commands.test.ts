@@ -119,6 +119,33 @@ test("host check, cordon, rotate, rm", async () => {
   expect(api.seen.slice(1).map(({ id, body, query }) => [id, body, query])).toEqual([["updateHost", { schedulable: false }, {}], ["updateHost", { schedulable: true }, {}], ["rotateHost", undefined, {}], ["deleteHost", undefined, { force: "true" }]]);
 });
 
+test("drift: what differs and what is done about it, orphans apart; nothing is said of nothing", async () => {
+  const item = (n: number, over: object = {}): object => ({
+    placement_id: uuid(500 + n), deployment_id: uuid(900), deployment: "web", host_id: uuid(100 + n), host: `host-${n}`, wanted: { state: "running", generation: 3 }, observed: { state: "degraded", generation: 3 },
+    differences: ["web: its image was changed"], since: ago(90), action: "repair", repair_at: ago(-20), because: "try 1 of 5", ...over,
+  });
+  const orphan = { host_id: uuid(101), host: "host-1", placement_id: uuid(700), deployment: "old", generation: 1, state: "running", components: ["db (running)"], since: ago(7_200) };
+  const page = (items: object[], over: object = {}): object => ({ items, orphans: [], more_orphans: false, next_cursor: null, ...over });
+  api.on("listDrift", ({ query }) => ({ body: query["cursor"] === undefined ? page([item(1)], { orphans: [orphan], next_cursor: uuid(501) }) : page([item(2, { action: "report_only", repair_at: null, because: "the deployment only reports drift" }), item(3, { action: "given_up", repair_at: null, because: "crash_loop" })]) }));
+  const { out, code } = await run("drift", "--deployment", "web");
+  expect(code).toBe(0);
+  expect(out).toBe(`DEPLOYMENT  HOST    WANTED     OBSERVED  SINCE  ACTION         DIFFERS
+web         host-1  running 3  degraded  1m30s  repair in 20s  web: its image was changed (try 1 of 5)
+web         host-2  running 3  degraded  1m30s  reported only  web: its image was changed (the deployment only reports drift)
+web         host-3  running 3  degraded  1m30s  given up       web: its image was changed (crash_loop)
+
+Orphans: run by hosts, placed by nobody, and left alone
+HOST    DEPLOYMENT  STATE    AGE  PLACEMENT                             COMPONENTS
+host-1  old         running   2h  ${uuid(700)}  db (running)
+`);
+  expect(api.seen[0]!.query).toMatchObject({ deployment: "web" });
+  expect((await run("drift", "--exit-code")).code).toBe(9);
+  const json = JSON.parse((await run("drift", "--json")).out) as { items: unknown[]; orphans: unknown[]; next_cursor: unknown };
+  expect([json.items.length, json.orphans.length, json.next_cursor]).toEqual([3, 1, null]);
+  api.on("listDrift", { body: page([]) });
+  expect(await run("drift", "--exit-code")).toMatchObject({ code: 0, out: "" });
+});
+
 test("lifecycle: list, one, cancel, resolve", async () => {
   api.on("listLifecycle", { body: rowList(row(1), row(2, { status: "failed", failure_code: "agent_error", error: "no such file" }), row(3, { status: "running", phase: "working", completed_at: null })) });
   expect((await run("lifecycle", "--open", "--deployment", "web")).out).toBe(`ID                                    AGE  OPERATION  DEPLOYMENT  HOST    STATUS     WHY
@@ -127,6 +154,12 @@ ${uuid(2)}  30s  deploy     web         host-2  failed     agent_error: no such 
 ${uuid(3)}  30s  deploy     web         host-3  running    working
 `);
   expect(api.seen[0]!.query).toEqual({ deployment: "web", open: "true", limit: "50" });
+  api.on("listLifecycle", { body: rowList(row(4, { status: "running", phase: "working", completed_at: null, job_phase: "prepare", progress: 9, progress_at: ago(4) }), row(5, { status: "running", phase: "working", completed_at: null, job_phase: "waiting for the docker engine", progress: 2, progress_at: ago(40), cancel_reason: "operator" })) });
+  const running = (await run("lifecycle")).out;
+  expect(running).toContain("pulling and preparing, last progress 4 s ago");
+  expect(running).toContain("cancel asked for (operator); waiting for the docker engine, last progress 40 s ago");
+  api.on("getLifecycle", { body: row(1, { status: "running", completed_at: null, job_phase: "waiting for the docker engine", progress: 2, progress_at: ago(40) }) });
+  expect((await run("lifecycle", "show", uuid(1))).out).toContain("doing        waiting for the docker engine, last progress 40 s ago\n");
   api.on("getLifecycle", { body: row(1, { steps: [{ name: "start web", ok: false, ms: 12, error: "no such file" }] }) });
   expect((await run("lifecycle", "show", uuid(1))).out).toContain("  failed    12ms  start web: no such file\n");
   api.on("cancelLifecycle", { status: 202, body: { id: uuid(1), status: "running", because: "asked the host" } });

@@ -72,6 +72,18 @@ describe("running rows", () => {
     expect(judge(running({ runningAt: instant(WARM - 599_000) }), "active").kind).toBe("leave");
   });
 
+  test("the limit runs from the last progress, and allows for what is not told yet; without progress from the beginning (control)", () => {
+    const long = { runningAt: instant(WARM - 86_400_000), timeoutS: 600 };
+    const moved = (agoMs: number, patch: Partial<LifecycleRow> = {}) => judge(running({ ...long, progress: 7, progressAt: instant(WARM - agoMs), ...patch }), "active");
+    expect(moved(1_000).kind).toBe("leave");
+    expect(moved(600_001).kind).toBe("leave");
+    expect(moved(600_000 + timings.heartbeatIntervalMs).kind).toBe("leave");
+    expect(moved(600_001 + timings.heartbeatIntervalMs)).toMatchObject({ kind: "cancel", reason: "timeout", because: "nothing moved for its limit of 600 s" });
+    // What moved before it ran here says nothing.
+    expect(moved(86_400_000 * 2, { runningAt: instant(WARM - 1_000) }).kind).toBe("leave");
+    expect(judge(running(long), "active")).toMatchObject({ kind: "cancel", reason: "timeout" });
+  });
+
   test("an hour without a sign is lost, and asks for a decision; a listed job is a sign", () => {
     const old = running({ timeoutS: 86_400, runningAt: instant(0), updatedAt: instant(0) });
     const now = instant(WARM + 3_600_001);

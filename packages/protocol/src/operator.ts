@@ -1,6 +1,6 @@
 /** The operator API: requests are strict (an unknown field is a typo that would otherwise do nothing), replies are documented. */
 import {
-  AGENT_PHASES, CERT_STATUSES, COMPONENT_STATES, DEPLOYMENT_STATUSES, DESIRED_STATES, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES,
+  AGENT_PHASES, CERT_STATUSES, COMPONENT_STATES, DEPLOYMENT_STATUSES, DESIRED_STATES, DRIFT_ACTIONS, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES,
   LIFECYCLE_PHASES, LIFECYCLE_STATUSES, OBSERVED_STATES, OPERATIONS, RECONCILE_MODES, ROLES,
 } from "@skep/core";
 import { z } from "zod";
@@ -149,7 +149,7 @@ export const observedView = z.object({
   state: z.enum(OBSERVED_STATES),
   generation: counterSchema,
   observed_at: time,
-  components: z.array(z.object({ name: z.string(), state: z.enum(COMPONENT_STATES), restarts: z.int(), ports: z.record(z.string(), z.int()).nullable(), since: timeOrNull, error: z.string().nullable() })),
+  components: z.array(z.object({ name: z.string(), state: z.enum(COMPONENT_STATES), restarts: z.int(), ports: z.record(z.string(), z.int()).nullable(), since: timeOrNull, error: z.string().nullable(), /** What differs from what was started, changed behind the agent's back. */ drift: z.array(z.string()).optional() })),
 });
 export const placementView = z.object({
   id: idSchema,
@@ -198,6 +198,36 @@ export const logsQuery = z.strictObject({ component: nameSchema.optional(), host
 export const logLine = z.object({ host: z.string(), component: z.string(), offset: counterSchema, text: z.string() });
 export const logReply = z.object({ items: z.array(logLine), errors: z.array(z.object({ host: z.string(), component: z.string(), error: z.string() })) });
 
+// ---- drift
+export const driftItem = z.object({
+  placement_id: idSchema,
+  deployment_id: idSchema,
+  deployment: z.string(),
+  host_id: idSchema,
+  host: z.string(),
+  wanted: z.object({ state: z.enum(DESIRED_STATES), generation: counterSchema }),
+  observed: z.object({ state: z.enum(OBSERVED_STATES), generation: counterSchema }),
+  differences: z.array(z.string()),
+  /** When its host first saw it as it still sees it. */
+  since: time,
+  action: z.enum(DRIFT_ACTIONS),
+  /** Of `repair`: not before this. */
+  repair_at: timeOrNull,
+  because: z.string(),
+});
+export type DriftJson = z.infer<typeof driftItem>;
+/** Something a host runs under our labels that nobody placed there. It is listed and never touched. */
+export const orphanView = z.object({
+  host_id: idSchema, host: z.string(), placement_id: idSchema, deployment: z.string(), generation: counterSchema, state: z.enum(OBSERVED_STATES),
+  components: z.array(z.string()),
+  /** Since when its oldest component is as it is; else since when its host reports it. */
+  since: time,
+});
+export type OrphanJson = z.infer<typeof orphanView>;
+/** Orphans come with the first page, at most 500 of them. */
+export const driftReport = z.object({ items: z.array(driftItem), orphans: z.array(orphanView), more_orphans: z.boolean(), next_cursor: z.string().nullable() });
+export const driftQuery = z.strictObject({ ...pageQuery, deployment: refSchema.optional(), host: refSchema.optional() });
+
 // ---- lifecycle
 export const lifecycleView = z.object({
   id: idSchema,
@@ -215,6 +245,10 @@ export const lifecycleView = z.object({
   failure_code: z.enum(FAILURE_CODES).nullable(),
   because: z.string().nullable(),
   steps: z.array(stepSchema),
+  /** What its job was last said to be doing, and when real work last moved on; null while nothing is known of it. */
+  job_phase: z.string().nullish(),
+  progress: counterSchema.nullish(),
+  progress_at: timeOrNull.optional(),
   dispatch_attempts: z.int(),
   cancel_reason: z.string().nullable(),
   retry_of: idSchema.nullable(),

@@ -51,6 +51,7 @@ export const OPERATOR_ROUTES = [
   { id: "getDeploymentLogs", method: "GET", path: "/v1/deployments/:deployment/logs", access: viewer, summary: "Captured output; follow=true streams" },
   { id: "execDeployment", method: "POST", path: "/v1/deployments/:deployment/exec", access: admin, summary: "Run a command in a running component; its output as a stream of frames" },
   { id: "listPlacements", method: "GET", path: "/v1/placements", access: viewer, summary: "Placements: desired beside observed" },
+  { id: "listDrift", method: "GET", path: "/v1/drift", access: viewer, summary: "Placements that differ from what is desired, what is done about each, and what hosts run that nobody placed there" },
   { id: "listLifecycle", method: "GET", path: "/v1/lifecycle", access: viewer, summary: "Lifecycle rows" },
   { id: "getLifecycle", method: "GET", path: "/v1/lifecycle/:id", access: viewer, summary: "One lifecycle row" },
   { id: "cancelLifecycle", method: "POST", path: "/v1/lifecycle/:id/cancel", access: operator, summary: "Ask for a confirmed stop" },

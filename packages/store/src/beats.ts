@@ -124,7 +124,7 @@ async function writeReports(db: Db, beats: readonly BeatWrite[]): Promise<void> 
       SELECT host_id, boot_id, op_seq, now(), seq, job_ids, jobs_truncated, resources, capabilities, observed_error, cert_sha256, cert_not_after, boot,
         CASE WHEN jsonb_typeof(placements) = 'array' THEN (
           SELECT coalesce(jsonb_agg(e.item), '[]') FROM jsonb_array_elements(input.placements) AS e (item)
-          WHERE e.item->>'state' <> 'absent'
+          WHERE e.item->>'state' NOT IN ('absent', 'unknown')
             AND NOT EXISTS (SELECT FROM placements p WHERE p.id = (e.item->>'placement_id')::uuid AND p.host_id = input.host_id AND p.removed_at IS NULL)) END
       FROM input ORDER BY host_id
       ON CONFLICT (host_id) DO UPDATE SET boot_id = EXCLUDED.boot_id, op_seq = EXCLUDED.op_seq, received_at = EXCLUDED.received_at, since_seq = EXCLUDED.since_seq,

@@ -64,7 +64,7 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     deliveriesFor: (ids: Parameters<Store["deliveriesFor"]>[0]) => deliveriesFor(background, ids),
     sweepCases: (limit: number, after: string | undefined) => snapshot((db) => sweepCases(db, limit, after)),
     silentHosts: (olderThanMs: number, limit: number) => snapshot((db) => silentHosts(db, olderThanMs, limit)),
-    reconcileCases: (limit: number, after: string | undefined) => snapshot((db) => reconcileCases(db, limit, after)),
+    reconcileCases: (limit: number, after: string | undefined, options?: { readonly all?: boolean }) => snapshot((db) => reconcileCases(db, limit, after, options)),
     retain: (limits: Parameters<Store["retain"]>[0]) => pools.background.transaction((db) => retain(db, limits)),
   });
   let closed: Promise<void> | undefined;

@@ -1,6 +1,6 @@
 /** Hosts: reading them, and changes that say what they believed. */
 import { isUuid } from "@skep/core";
-import type { BootReport, HostId, HostLiveness, HostQuery, HostRecord, HostReport, HostStatus, HostView, RingBeat, Tx } from "@skep/core";
+import type { BootReport, HostId, HostLiveness, HostQuery, HostRecord, HostReport, HostStatus, HostView, OrphanRecord, RingBeat, Tx } from "@skep/core";
 import { and, asc, eq, gt, inArray, isNotNull, isNull, ne, or, sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import type { Db } from "./db.ts";
@@ -25,6 +25,17 @@ export async function listHosts(db: Db, query: HostQuery): Promise<readonly Host
     query.after === undefined ? undefined : gt(hosts.id, afterId<HostId>(query.after)),
   );
   return findViews(db, where, [asc(hosts.id)], query.limit);
+}
+
+export async function listOrphans(db: Db, limit: number): Promise<readonly OrphanRecord[]> {
+  const rows = await db
+    .select({ hostId: hosts.id, hostName: hosts.name, reportedAt: hostReports.receivedAt, orphans: hostReports.orphans })
+    .from(hostReports)
+    .innerJoin(hosts, eq(hosts.id, hostReports.hostId))
+    .where(and(ne(hosts.status, "decommissioned"), sql`jsonb_array_length(${hostReports.orphans}) > 0`))
+    .orderBy(asc(hosts.id))
+    .limit(limit);
+  return rows.flatMap(({ orphans, ...host }) => (orphans ?? []).map((placement) => ({ ...host, placement }))).slice(0, limit);
 }
 
 /** Oldest first; at most 64. */

@@ -3,7 +3,7 @@
  * for the caller. The trigger behind it freezes terminal rows against everybody else.
  */
 import { DISPATCH_DEADLINE_MS, isTerminal, isUuid } from "@skep/core";
-import type { HostId, JobId, LifecycleQuery, LifecycleRow, NewLifecycleRow, Operation, RowChange } from "@skep/core";
+import type { HostId, JobId, LifecycleQuery, LifecycleRow, NewLifecycleRow, Operation, ProgressNote, RowChange } from "@skep/core";
 import { and, asc, desc, eq, gt, inArray, lt, or, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
 import { afterId, first, rowsOf } from "./db.ts";
@@ -123,4 +123,21 @@ export async function findOpenByName(db: Db, hostId: HostId, deployment: string,
     .where(and(eq(lifecycle.hostId, hostId), eq(lifecycle.deployment, deployment), eq(lifecycle.operation, operation), isOpen()))
     .orderBy(asc(lifecycle.id));
   return rows.map(lifecycleOf);
+}
+
+/** Rows that are locked are skipped: progress is said again with every beat, and must never wait for, or deadlock with, a decision. */
+export async function noteProgress(db: Db, notes: readonly ProgressNote[]): Promise<void> {
+  if (notes.length === 0) return;
+  await rowsOf(
+    db.execute(sql`
+      WITH input AS (
+        SELECT * FROM unnest(${sql.param(notes.map((note) => note.id))}::uuid[], ${sql.param(notes.map((note) => note.progress))}::bigint[], ${sql.param(notes.map((note) => (note.jobPhase === undefined ? null : cleanText(note.jobPhase))))}::text[]) AS i (id, progress, job_phase)
+      ), locked AS (
+        SELECT l.id, i.progress, i.job_phase FROM lifecycle l JOIN input i USING (id)
+        WHERE l.status = 'running' AND (l.progress, l.job_phase) IS DISTINCT FROM (i.progress, i.job_phase)
+        ORDER BY l.id FOR UPDATE OF l SKIP LOCKED
+      )
+      UPDATE lifecycle l SET progress = n.progress, job_phase = n.job_phase, progress_at = CASE WHEN l.progress IS DISTINCT FROM n.progress THEN now() ELSE l.progress_at END
+      FROM locked n WHERE l.id = n.id`),
+  );
 }

@@ -42,10 +42,10 @@ export function observedOf(placement: PlacementRow, row: ObservedRow | null, hos
     const { state, generation, epoch, specHash, components, changedAt } = row;
     // A removed placement is no longer looked at: only what was written is known.
     const observedAt = removedAt !== null || hostObservedAt === null || hostObservedAt < changedAt ? changedAt : hostObservedAt;
-    return { placementId, hostId, state, generation, epoch, specHash, components, observedAt };
+    return { placementId, hostId, state, generation, epoch, specHash, components, observedAt, changedAt };
   }
   if (removedAt !== null || hostObservedAt === null || hostObservedAt <= createdAt) return undefined;
-  return { placementId, hostId, state: "absent", generation: 0, epoch: 0, specHash: "", components: [], observedAt: hostObservedAt };
+  return { placementId, hostId, state: "absent", generation: 0, epoch: 0, specHash: "", components: [], observedAt: hostObservedAt, changedAt: hostObservedAt };
 }
 
 const selectPlacements = (db: Db) =>

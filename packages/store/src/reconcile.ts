@@ -1,4 +1,4 @@
-/** Placements that are not as desired and due for a look, each with the last thing that was tried. */
+/** Placements that are not as desired, each with the last thing that was tried. */
 import type { Instant, PlacementId, ReconcileCase } from "@skep/core";
 import { and, asc, eq, gt, isNull, notExists, or, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
@@ -9,13 +9,13 @@ import { isSilentlyAbsent, observedOf, placementOf } from "./placements.ts";
 import { deployments, hostLiveness, hosts, lifecycle, observed, placements } from "./schema/index.ts";
 
 /** `db` is a repeatable-read transaction. Placements of which nothing is known yet are left alone. */
-export async function reconcileCases(db: Db, limit: number, after: string | undefined): Promise<{ now: Instant; cases: readonly ReconcileCase[] }> {
+export async function reconcileCases(db: Db, limit: number, after: string | undefined, options: { readonly all?: boolean } = {}): Promise<{ now: Instant; cases: readonly ReconcileCase[] }> {
   const now = await readNow(db);
   const openRow = db.select({ one: sql`1` }).from(lifecycle).where(and(eq(lifecycle.placementId, placements.id), isOpen()));
   // By the database's clock: ids carry the clock of the master that made them, and masters disagree.
   const lastRow = db.select().from(lifecycle).where(eq(lifecycle.placementId, placements.id)).orderBy(sql`${lifecycle.createdAt} DESC, ${lifecycle.id} DESC`).limit(1).as("last_row");
   const rows = await db
-    .select({ placement: placements, deployment: deployments, hostStatus: hosts.status, observed, hostObservedAt: hostLiveness.observedAt, lastId: lastRow.id })
+    .select({ placement: placements, deployment: deployments, hostName: hosts.name, hostStatus: hosts.status, observed, hostObservedAt: hostLiveness.observedAt, lastId: lastRow.id })
     .from(placements)
     .innerJoin(deployments, eq(deployments.id, placements.deploymentId))
     .innerJoin(hosts, eq(hosts.id, placements.hostId))
@@ -26,9 +26,9 @@ export async function reconcileCases(db: Db, limit: number, after: string | unde
       and(
         isNull(placements.removedAt),
         isNull(deployments.deletedAt),
-        or(isNull(placements.reconcileNotBefore), sql`${placements.reconcileNotBefore} <= now()`),
+        options.all === true ? undefined : or(isNull(placements.reconcileNotBefore), sql`${placements.reconcileNotBefore} <= now()`),
         notExists(openRow),
-        differs,
+        or(differs, wasTold),
         after === undefined ? undefined : gt(placements.id, after as PlacementId),
       ),
     )
@@ -40,6 +40,7 @@ export async function reconcileCases(db: Db, limit: number, after: string | unde
     cases: rows.map((row) => ({
       placement: placementOf(row.placement, row.deployment.name),
       deployment: deploymentOf(row.deployment),
+      hostName: row.hostName,
       hostStatus: row.hostStatus,
       observed: observedOf(row.placement, row.observed, row.hostObservedAt),
       lastRow: row.lastId === null ? undefined : lastRows.get(row.lastId),
@@ -56,6 +57,9 @@ const differs = sql`CASE
   WHEN ${observed.placementId} IS NULL THEN ${isSilentlyAbsent()}
   WHEN ${placements.desired} = 'absent' THEN true
   ELSE ${observed.state} <> ${placements.desired} OR ${isOld} END`;
+
+/** It was said to differ, and nobody repairs it: that it is as desired again is worth saying too. */
+const wasTold = sql`(${deployments.reconcile} = 'report' AND ${placements.reconcileNotBefore} IS NOT NULL)`;
 
 async function findRows(db: Db, ids: readonly (typeof lifecycle.$inferSelect)["id"][]) {
   if (ids.length === 0) return new Map<string, ReturnType<typeof lifecycleOf>>();

@@ -38,9 +38,9 @@ export function registerLifecycle(program: Command, act: Act): void {
 
   lifecycle.command("show").description("one row with its steps").argument("<id>")
     .action(act(async ({ api, json, terminal }, id: string) => {
-      const { data, raw } = await api.call("getLifecycle", lifecycleView, { params: { id: uuid(id) } });
+      const { data, raw, at } = await api.call("getLifecycle", lifecycleView, { params: { id: uuid(id) } });
       if (json) terminal.json(raw);
-      else terminal.show(...lifecycleFacts(data));
+      else terminal.show(...lifecycleFacts(data, at));
     }));
 
   lifecycle.command("cancel").description("stop it for certain; it is cancelled when the host says so").argument("<ids...>")
@@ -72,7 +72,7 @@ async function list(session: Session, ids: readonly string[], flags: ListFlags):
   if (flags.watch === true && items.some((row) => !isTerminal(row.status))) return watch(session, items.map((row) => row.id), flags.timeout);
   if (json) terminal.json({ ...raw, rows: raw.items });
   else if (items.length === 0) terminal.say("No such rows.");
-  else if (ids.length === 1) terminal.show(...items.flatMap(lifecycleFacts));
+  else if (ids.length === 1) terminal.show(...items.flatMap((row) => lifecycleFacts(row, at)));
   else terminal.show(...lifecycleTable(items, at, terminal.columns));
   // Ids that the ledger does not know are left out of its answer; that is not to pass for "they are fine".
   const missing = ids.filter((id) => !items.some((row) => row.id === id));

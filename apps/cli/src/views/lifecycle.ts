@@ -1,5 +1,5 @@
 /** Lifecycle rows: one attempt at one operation on one host, each with what is known of its end. */
-import type { Instant } from "@skep/core";
+import { instant, progressWords, type Instant } from "@skep/core";
 import type { LifecycleJson } from "@skep/protocol";
 import { toned, type Line } from "../text/line.ts";
 import { renderTable } from "../text/table.ts";
@@ -15,21 +15,30 @@ export const lifecycleTable = (rows: readonly LifecycleJson[], now: Instant, col
     { title: "DEPLOYMENT", cell: (row) => row.deployment },
     { title: "HOST", cell: (row) => row.host },
     { title: "STATUS", cell: (row) => state(row.status) },
-    { title: "WHY", cell: whyOf, gives: true },
+    { title: "WHY", cell: (row) => whyOf(row, now), gives: true },
   ], columns);
 
-const whyOf = (row: LifecycleJson): string => {
+/** What it is at and when it last moved; undefined = it does not run, or nothing is known of it. */
+export function progressOf(row: LifecycleJson, now: Instant): string | undefined {
+  const at = Date.parse(row.progress_at ?? "");
+  return progressWords({ status: row.status, jobPhase: row.job_phase ?? undefined, progressAt: Number.isNaN(at) ? undefined : instant(at) }, now);
+}
+
+const whyOf = (row: LifecycleJson, now: Instant): string => {
+  const doing = progressOf(row, now);
+  if (doing !== undefined) return row.cancel_reason === null ? doing : `cancel asked for (${row.cancel_reason}); ${doing}`;
   const code = row.failure_code === null ? "" : `${row.failure_code}: `;
   const words = row.error ?? row.because ?? row.cancel_reason;
   return words === null ? (row.status === "pending" || row.status === "running" ? row.phase : code.replace(/: $/, "")) : code + words;
 };
 
-export const lifecycleFacts = (row: LifecycleJson): Line[] => [
+export const lifecycleFacts = (row: LifecycleJson, now: Instant): Line[] => [
   ...factLines([
     ["id", toned(row.id, "bold")],
     ["operation", `${row.operation} ${row.deployment} on ${row.host}, generation ${row.generation}, epoch ${row.epoch}`],
     ["status", state(row.status)],
     ["phase", row.phase],
+    ["doing", progressOf(row, now) ?? null],
     ["failure", row.failure_code],
     ["error", row.error],
     ["because", row.because],

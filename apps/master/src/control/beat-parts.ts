@@ -1,6 +1,6 @@
 /** Reads the parts of a beat item by item: what is malformed is named and skipped, never the beat (model: the seed's agent must be served). */
 import {
-  JOB_STATUSES, type BeatWrite, type DeltaResult, type HostId, type Instant, type JobReport, type JobStatus, type ReportedPlacement,
+  JOB_STATUSES, type BeatWrite, type DeltaResult, type HostId, type Instant, type JobReport, type JobStatus, type ProgressNote, type ReportedPlacement,
 } from "@skep/core";
 import {
   bootReport, delta as deltaSchema, jobInventoryItem, MAX_PLACEMENTS, parseItems, reportedPlacement, seedDelta, type Delta, type HeartbeatRequest, type SeedDelta,
@@ -13,6 +13,8 @@ export interface BeatParts {
   readonly seedDeltas: readonly SeedDelta[];
   /** Statuses by job id, as the journal lists them. */
   readonly jobs: ReadonlyMap<string, JobStatus>;
+  /** What jobs say of their progress; those that say nothing are not in it. */
+  readonly progress: ReadonlyMap<string, Omit<ProgressNote, "id">>;
   readonly rejected: { list: string; index: number; error: string }[];
   /** Delta ids that could be read off malformed deltas: acknowledged as rejected, or they would come for ever. */
   readonly malformedDeltaIds: readonly string[];
@@ -42,7 +44,7 @@ export function readBeat(hostId: HostId, request: HeartbeatRequest, hash: (value
 
   const { boot_id: bootId, seq, op_seq: opSeq, session_epoch: sessionEpoch } = request;
   if (bootId === undefined || seq === undefined || opSeq === undefined || sessionEpoch === undefined) {
-    return { hostId, write: { hostId, agentVersion: request.agent_version }, deltas, seedDeltas, jobs: new Map(), rejected, malformedDeltaIds, minimal: true };
+    return { hostId, write: { hostId, agentVersion: request.agent_version }, deltas, seedDeltas, jobs: new Map(), progress: new Map(), rejected, malformedDeltaIds, minimal: true };
   }
 
   const listed = Array.isArray(request.jobs) ? parseItems(jobInventoryItem, request.jobs, "jobs") : undefined;
@@ -69,6 +71,7 @@ export function readBeat(hostId: HostId, request: HeartbeatRequest, hash: (value
   return {
     hostId, deltas, seedDeltas, rejected, malformedDeltaIds, minimal: false,
     jobs: new Map((listed?.good ?? []).filter((job) => (JOB_STATUSES as readonly string[]).includes(job.status)).map((job) => [job.job_id, job.status])),
+    progress: new Map((listed?.good ?? []).flatMap((job) => (job.progress === undefined ? [] : [[job.job_id, { progress: job.progress, jobPhase: job.phase }] as const]))),
     write: {
       hostId,
       agentVersion: request.agent_version,

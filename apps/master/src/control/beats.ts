@@ -3,7 +3,7 @@
  * in PostgreSQL. Deltas are applied even from a beat whose snapshot is old; a snapshot never goes back in time.
  */
 import {
-  SkepError, decideBootEvent, toIso, type BeatResult, type BootReport, type DeltaResult, type Delivery, type HostId, type Instant, type JobId, type LifecycleRow, type Tx,
+  SkepError, decideBootEvent, toIso, type BeatResult, type BootReport, type DeltaResult, type Delivery, type HostId, type Instant, type JobId, type LifecycleRow, type ProgressNote, type Tx,
 } from "@skep/core";
 import type { HeartbeatReply, HeartbeatRequest, RegisterReply, RegisterRequest } from "@skep/protocol";
 import type { ControlDeps } from "../ports.ts";
@@ -107,6 +107,8 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
       else if (verdict.result === "late") await noteLate(tx, item, verdict.because);
     }
 
+    const moved = movedJobs(batch, results, open);
+    if (moved.length > 0) await tx.noteProgress(moved);
     await noteTransitions(tx, batch, results);
     await noteBoots(tx, batch, results, boots);
     await refreshTouched(tx, batch, results, before, new Set(reporting));
@@ -158,7 +160,7 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
       }
       for (const placement of reported.values()) {
         const key = `${parts.hostId} ${placement.placement_id}`;
-        if (!looked.has(parts.hostId) || placement.state === "absent" || owned.some((item) => item.placementId === placement.placement_id) || toldOrphans.has(key)) continue;
+        if (!looked.has(parts.hostId) || placement.state === "absent" || placement.state === "unknown" || owned.some((item) => item.placementId === placement.placement_id) || toldOrphans.has(key)) continue;
         if (toldOrphans.size > MAX_REMEMBERED) toldOrphans.clear();
         toldOrphans.add(key);
         await tx.appendEvent({ kind: "placement.orphan", severity: "warning", message: `the host reports ${placement.deployment} (${placement.state}), which is not placed there; it is left alone`, hostId: parts.hostId, data: { placement_id: placement.placement_id, generation: placement.generation } });
@@ -231,6 +233,19 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
       };
     },
   };
+}
+
+/** Only of the newest snapshot, and only what differs from the row: a beat in which nothing moved writes nothing. */
+function movedJobs(batch: readonly BeatParts[], results: readonly BeatResult[], open: readonly LifecycleRow[]): ProgressNote[] {
+  const notes: ProgressNote[] = [];
+  for (const [index, parts] of batch.entries()) {
+    if (parts.progress.size === 0 || !results[index]!.snapshotTaken) continue;
+    for (const row of open) {
+      const said = row.hostId === parts.hostId ? parts.progress.get(row.id) : undefined;
+      if (said !== undefined && (said.progress !== row.progress || said.jobPhase !== row.jobPhase)) notes.push({ id: row.id, ...said });
+    }
+  }
+  return notes;
 }
 
 async function noteTransitions(tx: Tx, batch: readonly BeatParts[], results: readonly BeatResult[]): Promise<void> {

@@ -1,5 +1,5 @@
 /** The reconcile pass: opens retries for placements that are not as desired, when core says that it is time. */
-import { DEFAULT_TIMEOUT_S, decideReconcile, uuidv7, type JobId, type ReconcileCase, type ReconcileDecision } from "@skep/core";
+import { DEFAULT_TIMEOUT_S, decideNotice, decideReconcile, heldBack, uuidv7, type Instant, type JobId, type Notice, type ReconcileCase, type ReconcileDecision } from "@skep/core";
 import type { ControlDeps } from "../ports.ts";
 import { refreshDeployment } from "./outcome.ts";
 
@@ -40,6 +40,17 @@ export function createReconcile(deps: ControlDeps, wake: () => void): { reconcil
       }
     }, { pool: "background" });
 
+  /** The version makes it once, however many masters look. */
+  const tell = (item: ReconcileCase, notice: Notice, now: Instant): Promise<void> =>
+    deps.store.transaction(async (tx) => {
+      const { placement, deployment } = item;
+      const told = notice.kind === "differs" ? now : null;
+      if (!(await tx.casPlacement(placement.id, placement.version, { reconcileNotBefore: told }))) return;
+      await tx.appendEvent(notice.kind === "differs"
+        ? note(item, "placement.drift", `${deployment.name} differs from what is desired: ${notice.because}; it is reported only (${heldBack(item)})`, "warning")
+        : note(item, "placement.as_desired", `${deployment.name} is as desired again`, "info"));
+    }, { pool: "background" });
+
   /** The stored status follows every change; this makes sure that none was missed, whoever was killed in between. */
   const refreshUnsettled = async (): Promise<void> => {
     let after: string | undefined;
@@ -60,7 +71,11 @@ export function createReconcile(deps: ControlDeps, wake: () => void): { reconcil
         const page = await deps.store.reconcileCases(PAGE, after);
         for (const item of page.cases) {
           const decision = decideReconcile(item, page.now);
-          if (decision.kind === "leave") continue;
+          if (decision.kind === "leave") {
+            const notice = decideNotice(item);
+            if (notice !== undefined) await tell(item, notice, page.now);
+            continue;
+          }
           if (!(await act(item, decision))) continue;
           if (decision.kind === "give_up") counts.gaveUp += 1;
           else counts.opened += 1;

@@ -23,6 +23,7 @@ import { execRoutes } from "./routes/exec.ts";
 import { explainRoutes } from "./routes/explain.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { hostRoutes } from "./routes/hosts.ts";
+import { driftRoutes } from "./routes/drift.ts";
 import { lifecycleRoutes } from "./routes/lifecycle.ts";
 import { logRoutes } from "./routes/logs.ts";
 import { systemRoutes } from "./routes/system.ts";
@@ -104,6 +105,7 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
       ...logRoutes(deps, () => streams),
       ...execRoutes(deps, () => streams),
       ...auditRoutes(deps),
+      ...driftRoutes(deps),
       ...lifecycleRoutes(deps),
       ...eventRoutes(deps, () => streams),
       ...explainRoutes(deps),

@@ -4,6 +4,7 @@ import type { ExecCommand, ExecFrame } from "@skep/protocol";
 import { createLogger, specHash, systemClock, systemRng } from "@skep/runtime";
 import { tempAuthority } from "@skep/testkit";
 import { Writable } from "node:stream";
+import type { Control } from "../../src/control/control.ts";
 import { createControl } from "../../src/control/index.ts";
 import { createOperatorListener, newToken, type OperatorLimits, type OperatorListener } from "../../src/http/index.ts";
 import { createIdentity } from "../../src/identity/create-identity.ts";
@@ -26,6 +27,7 @@ export interface Answer {
 export interface Harness {
   readonly listener: OperatorListener;
   readonly store: Store;
+  readonly control: Control;
   readonly agents: FakeAgents;
   readonly tokens: Readonly<Record<Role, string>>;
   readonly tokenIds: Readonly<Record<Role, TokenId>>;
@@ -144,7 +146,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
   };
 
   return {
-    listener, store, agents, tokens, tokenIds: { viewer: viewer.id, operator: operator.id, admin: admin.id }, logs, call, makeToken,
+    listener, store, control, agents, tokens, tokenIds: { viewer: viewer.id, operator: operator.id, admin: admin.id }, logs, call, makeToken,
     activeHost: async (name, capabilities) => {
       const made = await call("POST", "/v1/hosts", { body: { name, address: "127.0.0.1", agent_port: 8444 } });
       if (made.status !== 201) throw new Error(`host ${name}: ${made.text}`);

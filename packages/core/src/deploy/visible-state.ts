@@ -25,10 +25,11 @@ export function visiblePlacement({ placement, observed, hostStatus, openRow }: P
     return { state: openRow.status === "pending" ? "pending" : "deploying", because: at };
   }
   if (observed === undefined) return { state: "unknown", because: "its host has not reported it yet" };
-  if (placement.desired === "absent" && observed.state !== "absent") return { state: "teardown_failed", because: `it should be gone and is ${observed.state}` };
+  if (placement.desired === "absent" && observed.state !== "absent" && observed.state !== "unknown") return { state: "teardown_failed", because: `it should be gone and is ${observed.state}` };
   if (observed.generation < placement.generation && observed.state === "running") {
     return { state: "degraded", because: `generation ${observed.generation} runs, generation ${placement.generation} is wanted` };
   }
+  if (observed.state === "unknown") return { state: "unknown", because: "its host cannot look at what runs it" };
   return { state: observed.state, because: `its host reports it ${observed.state}` };
 }
 

@@ -1,5 +1,6 @@
 /** Why a lifecycle row is as it is, and what a person can do about it. The same words in API, CLI and dashboard. */
 import { FAILURE_MEANINGS, type FailureCode } from "../lifecycle/states.ts";
+import { progressWords } from "../lifecycle/progress-words.ts";
 import type { LifecycleRow } from "../lifecycle/row.ts";
 import { seconds, type HostStatus } from "../liveness/decide-host.ts";
 import type { Reason } from "../liveness/decide-health.ts";
@@ -34,9 +35,11 @@ export function explainLifecycle({ row, hostName, hostStatus, now }: LifecycleFa
         reasons.push({ code: "not_answered", message: `It was sent and the agent has not answered yet${because}. It may already have started.`, next: `Wait: it is offered again until ${toIso(row.dispatchDeadline)}, and the job id keeps it from running twice.`, since: row.sentAt });
       }
       break;
-    case "running":
-      reasons.push({ code: "running", message: `The agent is working on it${because}.`, next: `Wait (limit ${row.timeoutS} s), or stop it: skep lifecycle cancel ${row.id}.`, since: row.runningAt });
+    case "running": {
+      const doing = progressWords(row, now);
+      reasons.push({ code: "running", message: `The agent is working on it${doing === undefined ? "" : `: ${doing}`}${because}.`, next: `Wait (it is stopped when nothing moves for ${row.timeoutS} s), or stop it: skep lifecycle cancel ${row.id}.`, since: row.progressAt ?? row.runningAt });
       break;
+    }
     case "lost":
       reasons.push({ code: "outcome_unknown", message: `Its outcome is unknown${because}. It may have succeeded, failed, or still be running.`, next: `Bring host ${hostName} back and it will tell. If it never will: skep lifecycle resolve ${row.id}.`, since: row.updatedAt });
       break;

@@ -5,6 +5,8 @@ import { seconds } from "../liveness/decide-host.ts";
 import type { Reason } from "../liveness/decide-health.ts";
 import type { ReconcileMode } from "../ports/records.ts";
 import type { PlacementView } from "../ports/store.ts";
+import { assessDrift, type DriftAssessment } from "../reconcile/assess-drift.ts";
+import { differenceWords } from "../reconcile/differences.ts";
 import { RECONCILE_MAX_ATTEMPTS } from "../retry/backoff.ts";
 import type { Instant } from "../time.ts";
 import { explainLifecycle, type ExplainedState } from "./explain-lifecycle.ts";
@@ -39,11 +41,26 @@ export function explainPlacement({ view, lastRow, reconcile, now }: PlacementExp
       reasons.push({ code: "generation_drift", message: `Generation ${observed.generation} is there; generation ${placement.generation} is wanted.`, next: openRow === undefined ? `skep redeploy ${placement.deployment}` : "Wait for the open operation.", since: observed.observedAt });
     }
   }
+  // What died or is an older generation has its own reason above; what was changed behind our back has none yet.
+  const changed = openRow === undefined && observed?.components.some((component) => (component.drift?.length ?? 0) > 0);
+  const drift = changed === true ? assessDrift({ placement, hostStatus, observed, lastRow, deployment: { reconcile } }, now) : undefined;
+  if (drift !== undefined) reasons.push({ code: "drift", message: `It differs from what is desired: ${differenceWords(drift)}.`, next: driftNext(drift, placement.deployment, now), since: observed?.changedAt });
   if (openRow === undefined && state !== placement.desired) reasons.push(...retries(view, reconcile, now));
   if (reasons.length === 0) {
     reasons.push({ code: "as_desired", message: `It is as desired: ${placement.desired}.`, next: "Nothing.", since: observed?.observedAt });
   }
   return { summary: `${placement.deployment} on ${hostName} is ${state}: ${because}. Desired: ${placement.desired}, generation ${placement.generation}.`, reasons };
+}
+
+function driftNext(drift: DriftAssessment, deployment: string, now: Instant): string {
+  switch (drift.action) {
+    case "repair":
+      return `Wait: it is repaired ${drift.repairAt === undefined || drift.repairAt <= now ? "now" : `in ${seconds(drift.repairAt - now)}`} (${drift.because}).`;
+    case "report_only":
+      return `It is reported only: ${drift.because}. To repair it: skep redeploy ${deployment}.`;
+    case "given_up":
+      return `Given up: ${drift.because}. skep redeploy ${deployment} starts afresh.`;
+  }
 }
 
 function retries({ placement }: PlacementView, reconcile: ReconcileMode, now: Instant): Reason[] {

@@ -151,7 +151,9 @@ export interface ObservedRecord {
   readonly epoch: number;
   readonly specHash: string;
   readonly components: readonly ReportedComponent[];
+  /** When its host last looked, and when it first saw what it still sees. */
   readonly observedAt: Instant;
+  readonly changedAt: Instant;
 }
 
 export const ROLES = ["viewer", "operator", "admin"] as const;

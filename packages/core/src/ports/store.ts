@@ -107,6 +107,8 @@ export interface Reads {
   listGenerations(id: DeploymentId): Promise<readonly Omit<GenerationRecord, "spec">[]>;
   listPlacements(query: { readonly deploymentId?: DeploymentId | undefined; readonly hostId?: HostId | undefined; readonly includeRemoved?: boolean | undefined } & Partial<Page>): Promise<readonly PlacementView[]>;
   findPlacement(id: PlacementId): Promise<PlacementView | undefined>;
+  /** Of hosts that are not decommissioned, by host and placement. */
+  listOrphans(limit: number): Promise<readonly OrphanRecord[]>;
   findLifecycle(id: string): Promise<LifecycleRow | undefined>;
   listLifecycle(query: LifecycleQuery): Promise<readonly LifecycleRow[]>;
   fleetCounts(): Promise<FleetCounts>;
@@ -173,6 +175,21 @@ export interface NewLifecycleRow {
   readonly because: string;
 }
 
+export interface ProgressNote {
+  readonly id: JobId;
+  readonly progress: number;
+  readonly jobPhase: string | undefined;
+}
+
+/** A placement on a host's list that nobody placed there. */
+export interface OrphanRecord {
+  readonly hostId: HostId;
+  readonly hostName: string;
+  /** When the host first reported the list it still reports. */
+  readonly reportedAt: Instant;
+  readonly placement: ReportedPlacement;
+}
+
 export type IdempotencyOutcome =
   | { readonly kind: "claimed" }
   | { readonly kind: "replay"; readonly status: number; readonly body: unknown }
@@ -234,6 +251,11 @@ export interface Tx extends Reads {
   openRowsOf(hostIds: readonly HostId[]): Promise<readonly LifecycleRow[]>;
   /** The one open row of that deployment's name and operation on the host, for deltas without an id. */
   findOpenByName(hostId: HostId, deployment: string, operation: Operation): Promise<readonly LifecycleRow[]>;
+  /**
+   * What jobs said of their progress. Of running rows only, and only where it moved; no new version, because nothing that
+   * was decided on a row becomes wrong by it. A row that somebody holds locked is left out: the next beat says it again.
+   */
+  noteProgress(notes: readonly ProgressNote[]): Promise<void>;
   /** Marks pending rows as sent (rulings 6): before they are pushed or offered. Rows that are no longer pending are left out. */
   markSent(ids: readonly JobId[]): Promise<readonly LifecycleRow[]>;
 
@@ -263,6 +285,7 @@ export interface SweepCase {
 export interface ReconcileCase {
   readonly placement: PlacementRecord;
   readonly deployment: DeploymentRecord;
+  readonly hostName: string;
   readonly hostStatus: HostStatus;
   readonly observed: ObservedRecord | undefined;
   readonly lastRow: LifecycleRow | undefined;
@@ -285,8 +308,11 @@ export interface Store extends Reads {
   sweepCases(limit: number, after: string | undefined): Promise<{ readonly now: Instant; readonly cases: readonly SweepCase[] }>;
   /** Hosts whose silence might change their status, with the database's now. */
   silentHosts(olderThanMs: number, limit: number): Promise<{ readonly now: Instant; readonly hosts: readonly HostView[] }>;
-  /** Placements without an open row whose observation differs from what is desired, due for a look. */
-  reconcileCases(limit: number, after: string | undefined): Promise<{ readonly now: Instant; readonly cases: readonly ReconcileCase[] }>;
+  /**
+   * Placements without an open row whose observation differs from what is desired, or was told to differ while nobody
+   * repairs it; those that are due for a look, or with `all` those that are not as well.
+   */
+  reconcileCases(limit: number, after: string | undefined, options?: { readonly all?: boolean }): Promise<{ readonly now: Instant; readonly cases: readonly ReconcileCase[] }>;
   /** Deletes expired idempotency keys, old events and old tokens. */
   retain(limits: { eventsMs: number; idempotencyMs: number }): Promise<{ events: number; idempotencyKeys: number }>;
   /** Wakes `listener` when another session committed something on the topic. A signal: it carries no facts and may be lost. */

@@ -96,8 +96,11 @@ export function decideSweep(
       }
       return { kind: "cancel", reason: row.cancelReason, because: "waiting for the host to confirm the cancel" };
     }
-    if (row.runningAt !== undefined && now - row.runningAt > row.timeoutS * 1000) {
-      return { kind: "cancel", reason: "timeout", because: `ran past its limit of ${row.timeoutS} s` };
+    const movedAt = Math.max(row.runningAt ?? now, row.progressAt ?? 0);
+    // What an agent says of progress is up to one beat old: that long it may have moved without our knowing.
+    const slackMs = row.progress === undefined ? 0 : timings.heartbeatIntervalMs;
+    if (now - movedAt > row.timeoutS * 1000 + slackMs) {
+      return { kind: "cancel", reason: "timeout", because: row.progress === undefined ? `ran past its limit of ${row.timeoutS} s` : `nothing moved for its limit of ${row.timeoutS} s` };
     }
     if (inventory !== undefined && provesAbsence(inventory)) {
       return { kind: "ask", because: inventory.bootId === row.acceptedBootId ? "the agent no longer lists the job" : "the agent was restarted and does not list the job" };

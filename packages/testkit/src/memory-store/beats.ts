@@ -2,6 +2,7 @@
  * Heartbeats. Every accepted beat moves liveness; a snapshot is taken only when it is newer, and rewritten only when its
  * hash changed. A host speaks for its own placements only, and a list it could not make changes no observation.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { BeatResult, BeatWrite, PlacementRecord, ReportedPlacement } from "@skep/core";
 import { jsonCopy, type Context, type StoredReport } from "./state.ts";
 
@@ -65,23 +66,19 @@ function orphansOf({ state }: Context, hostId: BeatWrite["hostId"], full: FullBe
   if (full.placements === undefined) return state.reports.get(hostId)?.orphans ?? [];
   return jsonCopy(full.placements.filter((seen) => {
     const placement = state.placements.get(seen.placement_id);
-    return seen.state !== "absent" && (placement === undefined || placement.hostId !== hostId || placement.removedAt !== undefined);
+    return seen.state !== "absent" && seen.state !== "unknown" && (placement === undefined || placement.hostId !== hostId || placement.removedAt !== undefined);
   }));
 }
 
 function observe({ state, now }: Context, placement: PlacementRecord, seen: ReportedPlacement | undefined): void {
-  const source = { placementId: placement.id, hostId: placement.hostId, observedAt: now() };
-  if (seen !== undefined) {
-    state.observed.set(placement.id, {
-      ...source, state: seen.state, generation: seen.generation, epoch: seen.epoch, specHash: seen.spec_hash, components: jsonCopy(seen.components),
-    });
-    return;
-  }
-  // A whole list that leaves it out says that nothing of it is there.
   const known = state.observed.get(placement.id);
-  state.observed.set(placement.id, {
-    ...source, state: "absent", generation: known?.generation ?? 0, epoch: known?.epoch ?? 0, specHash: known?.specHash ?? "", components: [],
-  });
+  const source = { placementId: placement.id, hostId: placement.hostId };
+  // A whole list that leaves it out says that nothing of it is there.
+  const facts = seen === undefined
+    ? { ...source, state: "absent" as const, generation: known?.generation ?? 0, epoch: known?.epoch ?? 0, specHash: known?.specHash ?? "", components: [] }
+    : { ...source, state: seen.state, generation: seen.generation, epoch: seen.epoch, specHash: seen.spec_hash, components: jsonCopy(seen.components) };
+  const { observedAt: _at, changedAt = now(), ...before } = known ?? {};
+  state.observed.set(placement.id, { ...facts, observedAt: now(), changedAt: isDeepStrictEqual(before, facts) ? changedAt : now() });
 }
 
 function addToRing({ state, now }: Context, hostId: string, full: FullBeat, changed: boolean): void {

@@ -20,7 +20,7 @@ export function observedOf({ state }: Context, placement: PlacementRecord): Obse
   const hostObservedAt = removedAt === undefined ? state.liveness.get(hostId)?.observedAt : undefined;
   if (row !== undefined) return hostObservedAt === undefined || hostObservedAt < row.observedAt ? row : { ...row, observedAt: hostObservedAt };
   if (hostObservedAt === undefined || hostObservedAt <= createdAt) return undefined;
-  return { placementId, hostId, state: "absent", generation: 0, epoch: 0, specHash: "", components: [], observedAt: hostObservedAt };
+  return { placementId, hostId, state: "absent", generation: 0, epoch: 0, specHash: "", components: [], observedAt: hostObservedAt, changedAt: hostObservedAt };
 }
 
 export function deploymentReads(context: Context): DeploymentReads {

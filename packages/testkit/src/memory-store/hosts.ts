@@ -1,9 +1,9 @@
 /** Hosts and their sessions. Invariant: a decommissioned host never changes again and answers to its id only. */
 import { SkepError } from "@skep/core";
 import type { HostRecord, HostView, Reads, Tx } from "@skep/core";
-import { afterPage, check, jsonCopy, nextCount, type Context, type Sync } from "./state.ts";
+import { afterPage, byId, check, jsonCopy, nextCount, type Context, type Sync } from "./state.ts";
 
-type HostReads = Sync<Pick<Reads, "findHost" | "listHosts" | "findHostView" | "listRing">>;
+type HostReads = Sync<Pick<Reads, "findHost" | "listHosts" | "findHostView" | "listRing" | "listOrphans">>;
 type HostWrites = Sync<Pick<Tx, "insertHost" | "casHostStatus" | "updateHost" | "recordProbe" | "decommissionHost" | "openSession" | "bootReports">>;
 
 export function viewOf({ state }: Context, host: HostRecord): HostView {
@@ -43,6 +43,11 @@ export function hostReads(context: Context): HostReads {
       );
       return afterPage(hosts, query).map((host) => viewOf(context, host));
     },
+    listOrphans: (limit) =>
+      [...state.hosts.values()].filter((host) => host.status !== "decommissioned").sort(byId).flatMap((host) => {
+        const report = state.reports.get(host.id);
+        return (report?.orphans ?? []).map((placement) => ({ hostId: host.id, hostName: host.name, reportedAt: report!.receivedAt, placement }));
+      }).slice(0, limit),
     listRing: (hostId) => [...(state.rings.get(hostId)?.beats ?? [])].sort((a, b) => a.receivedAt - b.receivedAt || a.seq - b.seq),
   };
 }

@@ -9,7 +9,7 @@ import { afterPage, byId, check, jsonCopy, type Context, type Sync } from "./sta
 
 type LifecycleReads = Sync<Pick<Reads, "findLifecycle" | "listLifecycle">>;
 type LifecycleWrites = Sync<
-  Pick<Tx, "insertLifecycle" | "lockLifecycle" | "casLifecycle" | "requestCancel" | "openRowsOf" | "findOpenByName" | "markSent">
+  Pick<Tx, "insertLifecycle" | "lockLifecycle" | "casLifecycle" | "requestCancel" | "openRowsOf" | "findOpenByName" | "noteProgress" | "markSent">
 >;
 
 export function lifecycleReads({ state }: Context): LifecycleReads {
@@ -76,6 +76,13 @@ export function lifecycleWrites(context: Context): LifecycleWrites {
     openRowsOf: (hostIds) => openRows((row) => hostIds.includes(row.hostId)),
     findOpenByName: (hostId, deployment, operation) =>
       openRows((row) => row.hostId === hostId && row.deployment === deployment && row.operation === operation),
+    noteProgress: (notes) => {
+      for (const { id, progress, jobPhase } of notes) {
+        const row = state.lifecycle.get(id);
+        if (row?.status !== "running") continue;
+        state.lifecycle.set(id, { ...row, progress, jobPhase, progressAt: row.progress === progress ? row.progressAt : now() });
+      }
+    },
     markSent: (ids) => {
       const sent: LifecycleRow[] = [];
       for (const id of [...new Set(ids)].sort()) {

@@ -54,7 +54,7 @@ export function passStatements(context: Context): PassStatements {
         .sort((a, b) => a.liveness!.lastHeartbeatAt - b.liveness!.lastHeartbeatAt || byId(a.host, b.host));
       return { now: now(), hosts: hosts.slice(0, limit) };
     },
-    reconcileCases: (limit, after) => ({ now: now(), cases: reconcileCases(context, after).slice(0, limit) }),
+    reconcileCases: (limit, after, options) => ({ now: now(), cases: reconcileCases(context, after, options?.all === true).slice(0, limit) }),
     retain: (limits) => retain(context, limits),
   };
 }
@@ -69,20 +69,22 @@ function inventoryOf({ state }: Context, hostId: string): JobInventory | undefin
   };
 }
 
-function reconcileCases(context: Context, after: string | undefined): ReconcileCase[] {
+function reconcileCases(context: Context, after: string | undefined, all: boolean): ReconcileCase[] {
   const { state, now } = context;
   const cases: ReconcileCase[] = [];
   for (const placement of [...state.placements.values()].sort(byId)) {
     if (placement.removedAt !== undefined || (after !== undefined && placement.id <= after)) continue;
-    if (placement.reconcileNotBefore !== undefined && placement.reconcileNotBefore > now()) continue;
+    if (!all && placement.reconcileNotBefore !== undefined && placement.reconcileNotBefore > now()) continue;
     const rows = [...state.lifecycle.values()].filter((row) => row.placementId === placement.id).sort((a, b) => a.createdAt - b.createdAt || byId(a, b));
     if (rows.some((row) => !isTerminal(row.status))) continue;
     const observed = observedOf(context, placement);
     const deployment = state.deployments.get(placement.deploymentId)!;
-    if (observed === undefined || !differs(placement, observed) || deployment.deletedAt !== undefined) continue;
-    cases.push({
-      placement, observed, deployment, hostStatus: state.hosts.get(placement.hostId)!.status, lastRow: rows.at(-1),
-    });
+    if (observed === undefined || deployment.deletedAt !== undefined) continue;
+    // It was said to differ, and nobody repairs it: that it is as desired again is worth saying too.
+    const told = deployment.reconcile === "report" && placement.reconcileNotBefore !== undefined;
+    if (!told && !differs(placement, observed)) continue;
+    const host = state.hosts.get(placement.hostId)!;
+    cases.push({ placement, observed, deployment, hostName: host.name, hostStatus: host.status, lastRow: rows.at(-1) });
   }
   return cases;
 }

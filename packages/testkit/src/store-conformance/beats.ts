@@ -140,6 +140,40 @@ export function beatRules(world: () => World): void {
     expect(view.observed!.observedAt).toBe((await world().store.findHostView(placed.hostId))!.liveness!.lastHeartbeatAt);
   });
 
+  test("what is seen again unchanged keeps the time it was first seen, whatever else the host's list says", async () => {
+    const placed = await world().placed();
+    const other = await world().placed(placed.hostId);
+    const beat = await world().session(placed.hostId);
+    await world().beat(beat(1, { placements: [reported(placed), reported(other)] }));
+    const first = (await world().view(placed)).observed!;
+    expect(first.changedAt).toBeLessThanOrEqual(first.observedAt);
+    await world().beat(beat(2, { placements: [reported(placed), reported(other, { state: "failed" })], snapshotHash: "two" }));
+    const second = (await world().view(placed)).observed!;
+    expect(second.changedAt).toBe(first.changedAt);
+    expect((await world().view(other)).observed!.changedAt).toBeGreaterThanOrEqual(first.changedAt);
+    const components = [{ name: "main", state: "running" as const, restarts: 0, drift: ["its image was changed"] }];
+    await world().beat(beat(3, { placements: [reported(placed, { components }), reported(other)], snapshotHash: "three" }));
+    expect((await world().view(placed)).observed).toMatchObject({ components: [{ drift: ["its image was changed"] }] });
+  });
+
+  test("orphans are what a host runs and nobody placed there; gone or unknown ones are not, nor those of a host that is gone", async () => {
+    const { store } = world();
+    const placed = await world().placed();
+    const [stray, unknown, gone] = [newId(), newId(), newId()];
+    const beat = await world().session(placed.hostId);
+    const mine = async () => (await store.listOrphans(1_000)).filter((orphan) => orphan.hostId === placed.hostId);
+    const placements = [reported(placed), { ...reported(placed), placement_id: stray }, { ...reported(placed, { state: "unknown" }), placement_id: unknown }, { ...reported(placed, { state: "absent" }), placement_id: gone }];
+    await world().beat(beat(1, { placements }));
+    const host = (await store.findHost(placed.hostId))!;
+    expect(await mine()).toMatchObject([{ hostName: host.name, placement: { placement_id: stray, deployment: placed.name, state: "running" } }]);
+    // A host that could not look leaves the last list.
+    await world().beat(beat(2, { placements: undefined, snapshotHash: "blind" }));
+    expect(await mine()).toHaveLength(1);
+    expect(await store.listOrphans(0)).toEqual([]);
+    await store.transaction((tx) => tx.decommissionHost(placed.hostId));
+    expect(await mine()).toEqual([]);
+  });
+
   test("a removed placement is not observed any more", async () => {
     const placed = await world().placed();
     const beat = await world().session(placed.hostId);

@@ -97,6 +97,32 @@ export function lifecycleRules(world: () => World): void {
     expect(await store.findLifecycle(cancelled.id)).toMatchObject({ sentAt: undefined, phase: "queued" });
   });
 
+  test("progress is noted on running rows, where it moved, and spoils nobody's compare-and-set", async () => {
+    const { store } = world();
+    const note = (row: LifecycleRow, progress: number, jobPhase?: string) => store.transaction((tx) => tx.noteProgress([{ id: row.id, progress, jobPhase }]));
+    const pending = await world().row(await world().placed());
+    await note(pending, 1, "prepare");
+    expect(await store.findLifecycle(pending.id)).toEqual(pending);
+
+    const running = (await cas(pending, { status: "running" }))!;
+    await note(running, 3, "prepare");
+    const moved = (await store.findLifecycle(running.id))!;
+    expect(moved).toEqual({ ...running, progress: 3, jobPhase: "prepare", progressAt: moved.progressAt });
+    expect(moved.progressAt).toBeGreaterThanOrEqual(running.updatedAt);
+    // The same again is no progress; another phase alone is none either.
+    await note(running, 3, "prepare");
+    await note(running, 3, "waiting for the docker engine");
+    expect(await store.findLifecycle(running.id)).toEqual({ ...moved, jobPhase: "waiting for the docker engine" });
+    // The agent was restarted: it counts from the beginning, and that is news.
+    await note(running, 1);
+    expect(await store.findLifecycle(running.id)).toMatchObject({ progress: 1, jobPhase: undefined, version: running.version });
+    const ended = (await cas(running, { status: "succeeded" }))!;
+    expect(ended.status).toBe("succeeded");
+    await note(ended, 9, "stop");
+    expect(await store.findLifecycle(running.id)).toEqual(ended);
+    await store.transaction((tx) => tx.noteProgress([]));
+  });
+
   test("rows are locked in the order of their ids, unknown ones left out", async () => {
     const rows = [await world().row(await world().placed()), await world().row(await world().placed())];
     const locked = await world().store.transaction((tx) => tx.lockLifecycle([rows[1]!.id, newId(), "junk", rows[0]!.id]));

@@ -124,6 +124,26 @@ export function passRules(world: () => World): void {
     expect(await ids()).toEqual(expect.arrayContaining([old.placementId, torn.placementId]));
   });
 
+  test("asked for all, those that are not due come too; what was told to differ is looked at until it is as desired again", async () => {
+    const { store } = world();
+    const placed = await world().placed();
+    const beat = await world().session(placed.hostId);
+    const find = async (all: boolean) => (await store.reconcileCases(1_000, undefined, { all })).cases.find((item) => item.placement.id === placed.placementId);
+    await world().beat(beat(1, { placements: [reported(placed, { state: "failed" })] }));
+    const { version } = (await world().view(placed)).placement;
+    await store.transaction(async (tx) => tx.casPlacement(placed.placementId, version, { reconcileNotBefore: addMs(await tx.now(), 60_000) }));
+    expect([await find(false), (await find(true))?.hostName]).toEqual([undefined, (await world().view(placed)).hostName]);
+
+    await store.transaction(async (tx) => tx.casPlacement(placed.placementId, version + 1, { reconcileNotBefore: await tx.now() }));
+    await world().beat(beat(2, { placements: [reported(placed)], snapshotHash: "well" }));
+    expect(await find(false)).toBeUndefined();
+    const deployment = (await store.findDeployment(placed.deploymentId))!;
+    await store.transaction((tx) => tx.casDeployment(placed.deploymentId, deployment.version, { reconcile: "report" }));
+    expect(await find(false)).toMatchObject({ observed: { state: "running" } });
+    await store.transaction((tx) => tx.casPlacement(placed.placementId, version + 2, { reconcileNotBefore: null }));
+    expect(await find(true)).toBeUndefined();
+  });
+
   test("counts name every state", async () => {
     const { store } = world();
     const counts = await store.fleetCounts();

@@ -54,6 +54,7 @@ const observedJson = (observed: ObservedRecord): z.input<typeof observedView> =>
     ports: component.ports === undefined ? null : { ...component.ports },
     since: component.since ?? null,
     error: component.error ?? null,
+    ...(component.drift === undefined || component.drift.length === 0 ? {} : { drift: [...component.drift] }),
   })),
 });
 
