@@ -3,7 +3,7 @@
  * says was applied is started, from the spec it kept, if that still has its hash; what runs is left alone, under whatever
  * labels; nothing is pulled and nothing is stopped. A member is a deployment by its exact name (defect 1-8).
  */
-import { DriverError, type AbortSignalLike, type ComponentSpec, type StageHealth, type WorkloadLabels } from "@skep/core";
+import { DriverError, type AbortSignalLike, type ComponentSpec, type ComponentState, type StageHealth, type WorkloadLabels } from "@skep/core";
 import { allowanceProblems, type AllowanceDeps } from "../executor/check-allowances.ts";
 import { isAlive, startLevels, type Seen } from "../executor/plan.ts";
 import type { PlacementEntry } from "../journal/records.ts";
@@ -14,6 +14,8 @@ export interface BringUpDeps extends AllowanceDeps, ProbeDeps {
   /** What runs here by the last job that succeeded, as the journal has it. */
   readonly applied: () => readonly PlacementEntry[];
 }
+
+const UP: readonly ComponentState[] = ["running", "exited"];
 
 /** What waiting cannot heal and no repetition turns round, unless the master says something new. */
 export class AwaitsMaster extends Error {}
@@ -28,16 +30,16 @@ export async function bringUp(name: string, health: StageHealth, deps: BringUpDe
   }));
 }
 
-/** The same judgement without starting anything: what a boot went on without may have been mended by the master. */
-export async function isHealthy(name: string, { eyesOf, applied }: Pick<BringUpDeps, "eyesOf" | "applied">): Promise<boolean> {
-  const entries = applied().filter((entry) => entry.deployment === name);
-  if (entries.length === 0) return false;
+/** The same judgement without starting anything: what a boot went on without may have been mended by the master. Rejects when it is not healthy. */
+export async function judge(name: string, health: StageHealth, deps: ProbeDeps & Pick<BringUpDeps, "applied">, signal: AbortSignalLike): Promise<void> {
+  const entries = deps.applied().filter((entry) => entry.deployment === name && entry.desired === "running");
+  if (entries.length === 0) throw new AwaitsMaster("nothing of it is to run on this host");
   for (const entry of entries) {
-    const seen = await eyesOf(entry.spec.driver).placement(entry.placementId, "all");
-    const fine = entry.desired === "running" && entry.spec.components.every((component) => seen.some((item) => item.component.labels.component === component.name && ["running", "exited"].includes(item.component.state)));
-    if (!fine) return false;
+    const seen = await deps.eyesOf(entry.spec.driver).placement(entry.placementId, "all");
+    const down = entry.spec.components.filter((component) => !seen.some((item) => item.component.labels.component === component.name && UP.includes(item.component.state)));
+    if (down.length > 0) throw new DriverError("probe_failed", `not running: ${down.map((component) => component.name).join(", ")}`);
+    if (health.kind === "ports" || health.kind === "probe") await probeMember(entry, health, deps, signal);
   }
-  return true;
 }
 
 function entriesOf(name: string, { applied, hash }: BringUpDeps): PlacementEntry[] {

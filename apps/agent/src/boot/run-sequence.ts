@@ -5,17 +5,17 @@
  * `report()`, at any moment.
  */
 import {
-  bootAlerts, bootReportOf, decideStage, nextStage, type AbortSignalLike, type BootReport, type BootStage, type BootState, type Clock, type Logger, type MemberOutcome, type Rng, type StageResult,
+  bootAlerts, bootReportOf, decideStage, nextStage, type AbortSignalLike, type BootReport, type BootStage, type BootState, type Clock, type Logger, type MemberOutcome, type Rng, type StageHealth, type StageResult,
 } from "@skep/core";
 import { wordsOf } from "../executor/job-context.ts";
-import { AwaitsMaster, bringUp, isHealthy, type BringUpDeps } from "./bring-up.ts";
+import { AwaitsMaster, bringUp, judge, type BringUpDeps } from "./bring-up.ts";
 import { outlasting } from "./patience.ts";
 
 /** Between tries of one member within a round, doubling. Shorter hammers a program that fails at once; longer wastes the stage's time. */
 const TRY_AGAIN_MS = 1_000;
 const TRY_AGAIN_CAP_MS = 10_000;
-/** Between looks at what the sequence went on without. It only changes what is told, so it need not be quick. */
-const RECHECK_MS = 15_000;
+/** Between looks at what the sequence went on without, and the longest of one. It only changes what is told, so it need not be quick. */
+const RECHECK_MS = 5_000;
 
 export interface SequenceDeps extends Omit<BringUpDeps, "leftMs"> {
   readonly stages: readonly BootStage[];
@@ -52,6 +52,8 @@ export function createBootSequence(deps: SequenceDeps): BootSequence {
   let results: StageResult[] = [];
   let blockedSinceMs: number | undefined;
   let pastAlerts = 0;
+  /** By the name of the stage, as it was when it was gone through. */
+  const healthOf = new Map<string, StageHealth>();
 
   const note = (member: MemberOutcome): void => {
     current?.members.set(member.name, member);
@@ -68,7 +70,9 @@ export function createBootSequence(deps: SequenceDeps): BootSequence {
     if (stages.length > 0) logger.info({ stages: stages.map(({ name, members }) => ({ name, members })) }, "the boot sequence begins");
     for (let stage = nextStage(stages, results); stage !== undefined && !leaving.aborted; stage = nextStage(stages, results)) {
       const result = await runStage(stage);
-      if (result !== undefined) results = [...results, result];
+      if (result === undefined) continue;
+      healthOf.set(stage.name, stage.health);
+      results = [...results, result];
     }
     current = undefined;
     deps.onChange();
@@ -159,15 +163,28 @@ export function createBootSequence(deps: SequenceDeps): BootSequence {
     while (!leaving.aborted && results.some((result) => result.members.some((member) => !member.healthy))) {
       await clock.sleep(RECHECK_MS, leaving);
       if (leaving.aborted) return;
+      const ill = results.flatMap((result) => result.members.filter((member) => !member.healthy).map((member) => ({ name: member.name, stage: result.name })));
       const healed = new Set<string>();
-      for (const member of results.flatMap((result) => result.members)) {
-        if (!member.healthy && (await isHealthy(member.name, deps).catch(() => false))) healed.add(member.name);
-      }
+      await Promise.all(ill.map(async ({ name, stage }) => {
+        if (await isHealed(name, healthOf.get(stage) ?? { kind: "own" })) healed.add(name);
+      }));
       if (healed.size === 0) continue;
       results = results.map((result) => ({ ...result, members: result.members.map((member) => (healed.has(member.name) ? { name: member.name, healthy: true } : member)) }));
       logger.info({ members: [...healed] }, "healthy now: what the boot sequence went on without");
       deps.onChange();
     }
+  }
+
+  async function isHealed(name: string, health: StageHealth): Promise<boolean> {
+    const limit = new AbortController();
+    const done = new AbortController();
+    const startMs = clock.mono();
+    void clock.sleep(RECHECK_MS, done.signal).then(() => limit.abort());
+    const judged = judge(name, health, { ...deps, leftMs: () => RECHECK_MS - (clock.mono() - startMs) }, limit.signal);
+    const healed = await outlasting(clock, `looking at ${name}`, limit.signal, judged).then(() => true, () => false);
+    done.abort();
+    limit.abort();
+    return healed;
   }
 
   const alerts = (): number => pastAlerts + bootAlerts(blockedSinceMs === undefined ? undefined : clock.mono() - blockedSinceMs);
