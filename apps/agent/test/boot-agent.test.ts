@@ -102,8 +102,11 @@ describe("while a foundation is on its way", () => {
     const driver = new ScriptedDriver();
     let hanging = false;
     driver.on("start dns", () => { hanging = true; return new Promise(() => {}); });
-    const { agent } = await startAgent(await startMaster(), { dir, driver, boot: [foundation] });
-    await eventually(() => hanging, { what: "a hung start" });
+    const master = await startMaster();
+    // As in production: half of it is how long a beat's look may take.
+    master.intervalMs = 30_000;
+    const { agent } = await startAgent(master, { dir, driver, boot: [foundation] });
+    await eventually(() => hanging && master.beats().length > 0, { what: "a hung start, and a session" });
     driver.on("observe", () => new Promise(() => {}));
     let stopped = false;
     void agent.stop({ workloads: false }).then(() => (stopped = true));
