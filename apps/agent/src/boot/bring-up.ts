@@ -87,7 +87,7 @@ async function startPlacement(entry: PlacementEntry, health: StageHealth, deps: 
 
 type Present =
   | { readonly kind: "alive"; readonly labels: WorkloadLabels; readonly driver: Seen["driver"] }
-  /** It ran to its good end: a migration is not run again because the host was. */
+  /** It ran to its good end: a migration is not run again because the host was started again. */
   | { readonly kind: "done" }
   | { readonly kind: "missing"; readonly labels: WorkloadLabels; /** Dead, of another generation, and in the way. */ readonly stale: readonly Seen[] };
 
@@ -98,7 +98,7 @@ function presentOf(component: ComponentSpec, entry: PlacementEntry, seen: readon
   if (alive !== undefined) return { kind: "alive", labels: alive.component.labels, driver: alive.driver };
   const componentHash = entry.hashes[component.name] ?? "";
   const same = here.find((item) => item.component.labels.componentHash === componentHash);
-  if (same?.component.state === "exited" && (component.run_to_completion === true || component.restart.policy !== "always")) return { kind: "done" };
+  if (same?.component.state === "exited" && component.run_to_completion === true) return { kind: "done" };
   const labels: WorkloadLabels = same?.component.labels ?? {
     placementId: entry.placementId, deployment: entry.deployment, component: component.name, jobId: entry.jobId,
     generation: entry.generation, epoch: entry.epoch, componentHash,

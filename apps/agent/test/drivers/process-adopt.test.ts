@@ -112,7 +112,12 @@ describe("identity", () => {
     const done = labelsFor();
     await startAndWait(driver, labels, specFor(FOREVER, { restart: { policy: "always" } }));
     await startAndWait(driver, done, specFor(node("")));
+    const migration = labelsFor();
+    await startAndWait(driver, migration, specFor(node(""), { run_to_completion: true }));
+    await eventually(async () => (await observed(driver, migration)).state === "exited", { what: "the migration's end" });
     await eventually(async () => (await observed(driver, done)).state === "exited", { what: "the end" });
+    // Under the same boot a good end stays one, whoever asks.
+    await startAndWait(driver, done, specFor(node("")));
     const run = readRun(stateDir, labels);
     await killRunner(readRun(stateDir, labels));
     process.kill(run.child!.pid, "SIGKILL");
@@ -123,6 +128,10 @@ describe("identity", () => {
     expect(startsOf(stateDir, labels)).toHaveLength(1);
     await startAndWait(second, labels, specFor(FOREVER));
     expect(await observed(second, labels)).toMatchObject({ state: "running" });
+    // A server that the shutdown told to go ended with 0 as well; what is meant to end has done its work.
+    await second.start(done, specFor(node("")), never);
+    await second.start(migration, specFor(node(""), { run_to_completion: true }), never);
+    expect([startsOf(stateDir, done).length, startsOf(stateDir, migration).length]).toEqual([2, 1]);
   });
 });
 

@@ -27,7 +27,7 @@ import type { Look } from "./look.ts";
 export async function startComponent(context: ProcessContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike): Promise<void> {
   const dir = context.dirs.of(labels.placementId, labels.component);
   const look = await lookPastLaunch(context, dir);
-  if (isSameRun(look, labels)) return;
+  if (isSameRun(look, labels, context.hostBootId)) return;
   await clearTheWay(context, dir, look, labels);
   const ports = await context.ports.assign(labels, spec.ports);
   const startsLog = context.dirs.startsLog(labels.placementId);
@@ -73,10 +73,14 @@ export function makeComponentDir(dir: ComponentDir): void {
   }
 }
 
-/** Running, or already run to its good end: doing either again would execute one job twice. */
-function isSameRun(look: Look, labels: WorkloadLabels): boolean {
+/**
+ * Running, or already run to its good end: doing either again would execute one job twice. Before the host's last boot a
+ * good end was also that of a server which the shutdown told to go: only what is meant to end has then done its work.
+ */
+function isSameRun(look: Look, labels: WorkloadLabels, hostBootId: string): boolean {
   const state = stateOf(look);
   if (state === undefined || !sameLabels(state.labels, labels)) return false;
+  if (state.state === "exited" && state.hostBootId !== hostBootId && state.spec.run_to_completion !== true) return false;
   return state.state === "exited" ? look.kind === "ended" || look.kind === "supervised" : look.kind !== "orphaned" && mayRun(look);
 }
 
