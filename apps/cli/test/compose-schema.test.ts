@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { COMPOSE_CODES } from "../src/compose/fault.ts";
 import { KEYS, NO_EFFECT } from "../src/compose/keys.ts";
 
 const FILE = readFileSync(join(import.meta.dirname, "../src/compose/schema/compose-spec.json"));
@@ -40,4 +41,10 @@ test.each(Object.entries(PARTS))("%s: every key of the schema is converted, with
 test("what has no effect is a short list", () => {
   const silent = Object.entries(KEYS).flatMap(([context, table]) => Object.entries(table).filter(([, verdict]) => verdict === NO_EFFECT).map(([key]) => `${context}.${key}`));
   expect(silent).toEqual(["file.version", "service.attach", "service.develop", "port.mode", "port.app_protocol", "mount.consistency"]);
+});
+
+test("docs/compose.md speaks of every key of a service, and of every code", () => {
+  const page = readFileSync(join(import.meta.dirname, "../../../docs/compose.md"), "utf8");
+  expect([...Object.keys(KEYS.service), ...Object.keys(KEYS.file)].filter((key) => !new RegExp(`\`${key}[\`:]`).test(page) && key !== "services" && key !== "name")).toEqual([]);
+  expect(COMPOSE_CODES.filter((code) => !page.includes(`\`${code}\``))).toEqual([]);
 });

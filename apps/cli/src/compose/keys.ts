@@ -45,7 +45,7 @@ export const KEYS = {
     endpoint_mode: NO_CONTROL, labels: "use the service's labels", placement: "say where with --host, --replicas and --constraint", rollback_config: "use `skep rollback`",
   },
   update_config: {
-    order: true, parallelism: "hosts are updated by `skep deploy`, see docs/compose.md", delay: NO_CONTROL, failure_action: NO_CONTROL, monitor: NO_CONTROL, max_failure_ratio: NO_CONTROL,
+    order: true, parallelism: "how many hosts change at once is said to skep, not in the file", delay: NO_CONTROL, failure_action: NO_CONTROL, monitor: NO_CONTROL, max_failure_ratio: NO_CONTROL,
   },
   restart_policy: { condition: true, max_attempts: true, delay: "the agent waits longer after each failure by itself", window: "the agent judges that by itself" },
   resources: { limits: true, reservations: true },
