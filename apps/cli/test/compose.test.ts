@@ -229,6 +229,8 @@ test("what the master refuses is found again in the Compose file", async () => {
   const at = ["/spec/components/1/container/privileged", "/spec/components/1/container/mounts/0/source", "/spec/components/1/env/A", "/spec/components/1/container/resources", "/spec/components/0/stop_timeout_s", "/name"];
   api.on("createDeployment", problem("invalid_request", "no", { errors: at.map((pointer) => ({ pointer, message: "not allowed" })) }));
   const { err } = await deploy(path);
+  api.on("createDeployment", problem("no_eligible_host", "no", { errors: [{ pointer: "/hosts/web-01", message: "db: privileged mode is not allowed on this host" }] }));
+  expect((await deploy(path)).err).toContain("  At    /hosts/web-01: db: privileged");
   expect([...err.matchAll(/compose\.yaml:(\d+):\d+ (\S+):/g)].map(([, line, pointer]) => [pointer, Number(line)])).toEqual([[at[0], 6], [at[1], 8], [at[2], 10], [at[3], 5], [at[4], 3], [at[5], 1]]);
 });
 

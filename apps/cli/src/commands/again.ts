@@ -1,8 +1,7 @@
 /** `skep redeploy`, `skep rollback`, `skep teardown`: operations that need a name and little else. */
 import type { Command } from "commander";
-import { acceptedOperation, deploymentDetail, type AcceptedOperation } from "@skep/protocol";
+import { acceptedOperation, type AcceptedOperation } from "@skep/protocol";
 import type { Reply } from "../api/client.ts";
-import { CliError } from "../cli-error.ts";
 import type { ExitCode } from "../exit-codes.ts";
 import { integer, ref } from "../options.ts";
 import type { Act, Session } from "../session.ts";
@@ -13,18 +12,6 @@ type Route = "redeployDeployment" | "rollbackDeployment" | "teardownDeployment";
 
 const send = (session: Session, route: Route, deployment: string, body: object): Promise<Reply<AcceptedOperation>> =>
   session.api.call(route, acceptedOperation, { params: { deployment }, body });
-
-/** A courtesy, before they are gone from the spec: a teardown does not fail for want of it. */
-async function volumesOf(session: Session, deployment: string): Promise<string[]> {
-  try {
-    const { data } = await session.api.call("getDeployment", deploymentDetail, { params: { deployment } });
-    const { volumes } = Object(data.spec) as { readonly volumes?: Readonly<Record<string, { readonly external?: unknown }>> };
-    return Object.entries(volumes ?? {}).filter(([, { external }]) => external === undefined).map(([name]) => name);
-  } catch (error) {
-    if (error instanceof CliError) return [];
-    throw error;
-  }
-}
 
 export function registerAgain(program: Command, act: Act): void {
   withOperation(program.command("redeploy").description("apply the present spec once more").argument("<deployment>", "name or id", ref))
@@ -39,10 +26,6 @@ export function registerAgain(program: Command, act: Act): void {
   withOperation(program.command("teardown").description("stop a deployment and remove it everywhere").argument("<deployment>", "name or id", ref))
     .option("--force", "kill what does not stop")
     .option("--volumes", "remove its volumes too, with all that is in them; without it they are kept")
-    .action(act(async (session, deployment: string, flags: OperationFlags & { force?: boolean; volumes?: boolean }): Promise<ExitCode> => {
-      const kept = flags.volumes === true ? [] : await volumesOf(session, deployment);
-      const reply = await send(session, "teardownDeployment", deployment, { force: flags.force === true, ...(flags.volumes === true ? { volumes: true } : {}), ...timeoutOf(flags) });
-      if (kept.length > 0) session.terminal.say(`Kept on its hosts, with what is in them: the volumes ${kept.join(", ")} (--volumes would remove them).`);
-      return runOperation(session, "teardown", reply, waitOf(flags));
-    }));
+    .action(act(async (session, deployment: string, flags: OperationFlags & { force?: boolean; volumes?: boolean }): Promise<ExitCode> =>
+      runOperation(session, "teardown", await send(session, "teardownDeployment", deployment, { force: flags.force === true, ...(flags.volumes === true ? { volumes: true } : {}), ...timeoutOf(flags) }), waitOf(flags))));
 }

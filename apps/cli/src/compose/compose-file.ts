@@ -40,7 +40,8 @@ export async function readComposeFile(text: string, path: string, flags: Compose
     name,
     value: { name: converted.name, spec: converted.spec },
     warnings: converted.warnings,
-    locate: (pointer) => converted.locate(pointer.split("/").slice(1).map((part) => (/^\d+$/.test(part) ? Number(part) : part.replaceAll("~1", "/").replaceAll("~0", "~")))),
+    // What is said of hosts stands nowhere in the file.
+    locate: (pointer) => (!/^\/(?:spec|name)(?:\/|$)/.test(pointer) ? undefined : converted.locate(pointer.split("/").slice(1).map((part) => (/^\d+$/.test(part) ? Number(part) : part.replaceAll("~1", "/").replaceAll("~0", "~"))))),
   };
 }
 

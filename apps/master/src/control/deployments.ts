@@ -177,7 +177,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         })),
     teardown: (ref, request, context) =>
       run(context, false, async (tx) => {
-        const { deployment, views } = await open(tx, ref);
+        const { deployment, views, present } = await open(tx, ref);
         if (deployment.deletedAt !== undefined) throw new SkepError("nothing_to_do", `${deployment.name} is torn down`);
         const remaining = request.force ? await dropUnreachable(tx, views, context) : views;
         return {
@@ -185,10 +185,19 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
           placement: deployment.placement, reconcile: deployment.reconcile, views: remaining, rejected: [], timeoutS: request.timeout_s,
           options: request.volumes ? { removeVolumes: true } : undefined,
           placements: settled(planTeardown(remaining)),
-          warnings: views.length === remaining.length ? [] : [`${views.length - remaining.length} placements on unreachable hosts were dropped; they are reported as orphans if their hosts return`],
+          warnings: [
+            ...(views.length === remaining.length ? [] : [`${views.length - remaining.length} placements on unreachable hosts were dropped; they are reported as orphans if their hosts return`]),
+            ...(request.volumes ? [] : keptVolumes(present?.spec)),
+          ],
         };
       }),
   };
+}
+
+/** Data outlives its deployment unless told otherwise, and nobody should find that out by a full disk. */
+function keptVolumes(spec: Spec | undefined): string[] {
+  const names = Object.entries(spec?.volumes ?? {}).filter(([, { external }]) => external === undefined).map(([name]) => name);
+  return names.length === 0 ? [] : [`kept on its hosts, with what is in them: the volumes ${names.join(", ")} (a teardown with volumes removes them)`];
 }
 
 /** Force lets go of what cannot be asked: by the operator's decision, and with their name on it. */
