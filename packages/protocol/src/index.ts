@@ -8,3 +8,4 @@ export * from "./enrol.ts";
 export * from "./operator.ts";
 export * from "./routes.ts";
 export * from "./exec.ts";
+export * from "./logs.ts";

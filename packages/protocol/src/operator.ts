@@ -194,9 +194,6 @@ export const deploymentDetail = deploymentView.extend({
 });
 export const deploymentList = listOf(deploymentView);
 export const deploymentListQuery = z.strictObject({ ...pageQuery, include_deleted: z.stringbool().default(false) });
-export const logsQuery = z.strictObject({ component: nameSchema.optional(), host: refSchema.optional(), follow: z.stringbool().default(false), tail_bytes: z.coerce.number().int().min(0).max(1_048_576).default(16_384), offset: z.coerce.number().int().min(0).optional() });
-export const logLine = z.object({ host: z.string(), component: z.string(), offset: counterSchema, text: z.string() });
-export const logReply = z.object({ items: z.array(logLine), errors: z.array(z.object({ host: z.string(), component: z.string(), error: z.string() })) });
 
 // ---- drift
 export const driftItem = z.object({

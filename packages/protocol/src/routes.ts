@@ -49,6 +49,7 @@ export const OPERATOR_ROUTES = [
   { id: "teardownDeployment", method: "POST", path: "/v1/deployments/:deployment/teardown", access: operator, summary: "Stop and remove it everywhere" },
   { id: "deleteDeployment", method: "DELETE", path: "/v1/deployments/:deployment", access: operator, summary: "The same as teardown" },
   { id: "getDeploymentLogs", method: "GET", path: "/v1/deployments/:deployment/logs", access: viewer, summary: "Captured output; follow=true streams" },
+  { id: "followDeploymentLogs", method: "POST", path: "/v1/deployments/:deployment/logs/follow", access: viewer, summary: "Captured output as a stream from given positions, for ever or until it is caught up" },
   { id: "execDeployment", method: "POST", path: "/v1/deployments/:deployment/exec", access: admin, summary: "Run a command in a running component; its output as a stream of frames" },
   { id: "listPlacements", method: "GET", path: "/v1/placements", access: viewer, summary: "Placements: desired beside observed" },
   { id: "listDrift", method: "GET", path: "/v1/drift", access: viewer, summary: "Placements that differ from what is desired, what is done about each, and what hosts run that nobody placed there" },

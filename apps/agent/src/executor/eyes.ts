@@ -2,7 +2,7 @@
  * Looking through all drivers at once, each by itself: one that cannot look is named and blinds nobody else. Invariant:
  * what a blind driver runs is unknown, never gone; so a caller that must know gets an error, not half a truth.
  */
-import { DriverError, RUNTIME_UNAVAILABLE, SkepError, type Clock, type Driver, type ObservedComponent } from "@skep/core";
+import { DriverError, RUNTIME_UNAVAILABLE, SkepError, type Clock, type Driver, type LogChunk, type ObservedComponent } from "@skep/core";
 import { wordsOf } from "./job-context.ts";
 import { LOOK_LIMIT_MS, STOP_GRACE_MS } from "./limits.ts";
 import { isAlive, type Seen } from "./plan.ts";
@@ -75,18 +75,20 @@ export function createEyes(drivers: readonly Driver[], clock: Clock): Eyes {
     return made;
   }
 
+  const glance = (limitMs: number): Promise<Sight> => through(drivers.map((driver) => ({
+    driver,
+    look: () => {
+      const going = shared(driver);
+      const ageMs = clock.mono() - going.sinceMs;
+      const leftMs = Math.min(limitMs, LOOK_LIMIT_MS) - ageMs;
+      if (leftMs <= 0) throw new DriverError("hung", `observe ${driver.name}: it does not answer`);
+      return withinMs(clock, `observe ${driver.name}`, leftMs, () => going.look);
+    },
+  })));
+
   return {
     all,
-    glance: (limitMs) => through(drivers.map((driver) => ({
-      driver,
-      look: () => {
-        const going = shared(driver);
-        const ageMs = clock.mono() - going.sinceMs;
-        const leftMs = Math.min(limitMs, LOOK_LIMIT_MS) - ageMs;
-        if (leftMs <= 0) throw new DriverError("hung", `observe ${driver.name}: it does not answer`);
-        return withinMs(clock, `observe ${driver.name}`, leftMs, () => going.look);
-      },
-    }))),
+    glance,
     placement: async (placementId, needed) => {
       const isNeeded = (driver: Driver): boolean => needed === "all" || needed.includes(driver.name);
       const { seen, blind } = await through(drivers.map((driver) => fresh(driver, isNeeded(driver) ? LOOK_LIMIT_MS : BYSTANDER_LIMIT_MS)));
@@ -101,15 +103,25 @@ export function createEyes(drivers: readonly Driver[], clock: Clock): Eyes {
       return driver;
     },
     logs: async (placementId, component, offset, limit) => {
-      const seen = (await all()).seen.find((item) => item.component.labels.placementId === placementId && item.component.labels.component === component);
-      // Removed components keep their logs, and no driver lists them any more: ask each.
-      for (const driver of seen === undefined ? drivers : [seen.driver]) {
+      const found: { readonly driver: Driver; readonly chunk: LogChunk }[] = [];
+      let broken: unknown;
+      // Removed components keep their logs and no driver lists them any more; so each is asked, and none is looked through.
+      for (const driver of drivers) {
         try {
-          return await withinMs(clock, "read logs", LOOK_LIMIT_MS, () => driver.logs(placementId, component, offset, limit));
+          found.push({ driver, chunk: await withinMs(clock, "read logs", LOOK_LIMIT_MS, () => driver.logs(placementId, component, offset, limit)) });
         } catch (error) {
-          if (seen !== undefined && error instanceof DriverError && error.code === "hung") throw new SkepError("unavailable_observation", error.message);
+          if (!(error instanceof SkepError) || error.code !== "logs_not_found") broken ??= error;
         }
       }
+      if (found.length > 1) {
+        // It was moved from one driver to another under the same name: the present one's output is meant.
+        const { seen } = await glance(BYSTANDER_LIMIT_MS);
+        const present = seen.find((item) => item.component.labels.placementId === placementId && item.component.labels.component === component)?.driver;
+        return (found.find((item) => item.driver === present) ?? found[0]!).chunk;
+      }
+      if (found[0] !== undefined) return found[0].chunk;
+      // "Not found" is said only by those who could look: a reader would begin anew on it.
+      if (broken !== undefined) throw new SkepError("unavailable_observation", `the logs of ${component} cannot be read: ${wordsOf(broken)}`);
       throw new SkepError("logs_not_found", `there are no logs of ${component} on this host`);
     },
     stopAll: async (timeoutMsOf) => {

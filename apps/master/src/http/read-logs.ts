@@ -1,6 +1,7 @@
-/** One component's output as lines with their offsets. A tail begins at a line's beginning, where there is one. */
+/** One component's output, read once. An agent's refusal is a result and not an exception. */
 import { SkepError, type HostRecord } from "@skep/core";
 import type { AgentClient } from "../ports.ts";
+import { createLogCursor, type CursorStart, type LogNews } from "./log-cursor.ts";
 
 export interface LogSource {
   readonly host: HostRecord;
@@ -8,63 +9,7 @@ export interface LogSource {
   readonly component: string;
 }
 
-export interface Line {
-  /** Byte offset of its first byte, counted from the first byte ever written. */
-  readonly offset: number;
-  readonly text: string;
-}
-
-/** Longer lines are cut here, at a character's boundary; the rest follows as lines of its own. */
-const MAX_LINE_BYTES = 8_192;
-const CHUNK_BYTES = 65_536;
-const NEWLINE = 0x0a;
-
-export interface LineSplitter {
-  /** Whole lines that are complete now. */
-  push(data: Uint8Array): Line[];
-  /** What is left without its newline. */
-  flush(): Line[];
-}
-
-/** Bytes to lines. Characters that straddle two chunks are put together before they are decoded. */
-export function createLineSplitter(startOffset: number): LineSplitter {
-  const decoder = new TextDecoder("utf-8");
-  let rest = Buffer.alloc(0);
-  let offset = startOffset;
-  const take = (length: number, skip: number): Line => {
-    const line = { offset, text: decoder.decode(rest.subarray(0, length)).replace(/\r$/, "") };
-    rest = rest.subarray(length + skip);
-    offset += length + skip;
-    return line;
-  };
-  return {
-    push: (data) => {
-      rest = Buffer.concat([rest, data]);
-      const lines: Line[] = [];
-      for (;;) {
-        const end = rest.indexOf(NEWLINE);
-        if (end >= 0 && end <= MAX_LINE_BYTES) lines.push(take(end, 1));
-        else if (rest.length > MAX_LINE_BYTES) lines.push(take(boundaryBefore(rest, MAX_LINE_BYTES), 0));
-        else return lines;
-      }
-    },
-    flush: () => (rest.length === 0 ? [] : [take(rest.length, 0)]),
-  };
-}
-
-/** The last position at or before `at` where a UTF-8 character begins. */
-export function boundaryBefore(bytes: Uint8Array, at: number): number {
-  let end = at;
-  // Continuation bytes are 10xxxxxx, at most three in a row; more is not UTF-8 and may be cut anywhere.
-  for (let back = 0; back < 3 && end > 0 && (bytes[end]! & 0xc0) === 0x80; back++) end -= 1;
-  return (bytes[end]! & 0xc0) === 0x80 ? at : end;
-}
-
-/** Where a tail that begins in the middle of the output should begin instead: after the next newline. */
-export function skipPartialLine(data: Uint8Array): number {
-  const end = data.indexOf(NEWLINE);
-  return end < 0 ? 0 : end + 1;
-}
+export const CHUNK_BYTES = 65_536;
 
 /** What an agent would not give, in words that say which code it was. */
 export const whyNot = (error: unknown): string => {
@@ -72,27 +17,39 @@ export const whyNot = (error: unknown): string => {
   throw error;
 };
 
-/** The last `tailBytes`, or `tailBytes` from `offset`. An agent's refusal is a result and not an exception. */
-export async function readTail(agents: Pick<AgentClient, "logs">, { host, placementId, component }: LogSource, tailBytes: number, offset: number | undefined): Promise<{ lines: Line[]; bytes: number; error?: string }> {
-  const lines: Line[] = [];
+export interface ReadOnce {
+  readonly news: readonly LogNews[];
+  readonly bytes: number;
+  /** Where to go on; negative when nothing could be read. */
+  readonly next: number;
+  readonly error?: string;
+}
+
+/** At most `maxBytes` from `start`; what has no newline yet included. */
+export async function readOnce(agents: Pick<AgentClient, "logs">, { host, placementId, component }: LogSource, start: CursorStart, maxBytes: number): Promise<ReadOnce> {
+  const cursor = createLogCursor(start);
+  const news: LogNews[] = [];
   let bytes = 0;
-  let at = offset ?? -tailBytes;
-  let splitter: LineSplitter | undefined;
+  const end = (error?: string): ReadOnce => {
+    // What a tail held back because its end was not reached is all there will be.
+    if (cursor.at >= 0) news.push(...cursor.take({ data: new Uint8Array(), nextOffset: cursor.at }, false), ...cursor.flush());
+    const last = news.at(-1);
+    const next = last === undefined ? cursor.at : last.kind === "line" ? last.line.next : last.kind === "gap" ? last.to : last.offset;
+    return { news, bytes, next, ...(error === undefined ? {} : { error }) };
+  };
   try {
-    while (bytes < tailBytes) {
-      const chunk = await agents.logs(host, placementId, component, at, Math.min(CHUNK_BYTES, tailBytes - bytes));
-      if (chunk.data.length === 0) break;
+    // Of a tail of nothing one byte is read: it says where the end is.
+    while (bytes < Math.max(1, maxBytes)) {
+      const limit = Math.min(CHUNK_BYTES, Math.max(1, maxBytes) - bytes);
+      const chunk = await agents.logs(host, placementId, component, cursor.at, limit);
+      const told = cursor.take(chunk, true);
+      news.push(...told);
       bytes += chunk.data.length;
-      const start = chunk.nextOffset - chunk.data.length;
-      const skip = splitter === undefined && offset === undefined && start > 0 ? skipPartialLine(chunk.data) : 0;
-      splitter ??= createLineSplitter(start + skip);
-      lines.push(...splitter.push(chunk.data.subarray(skip)));
-      at = chunk.nextOffset;
+      // Asked for a position beyond the end: that is said, and nothing else is guessed.
+      if (chunk.data.length === 0 || told.some((one) => one.kind === "gap" && one.why === "restarted")) break;
     }
-    lines.push(...(splitter?.flush() ?? []));
-    return { lines, bytes };
+    return end();
   } catch (error) {
-    lines.push(...(splitter?.flush() ?? []));
-    return { lines, bytes, error: whyNot(error) };
+    return end(whyNot(error));
   }
 }

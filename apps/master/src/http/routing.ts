@@ -52,8 +52,8 @@ interface Shape<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R
   readonly body?: B;
   readonly replies: R;
   readonly limit?: "creation";
-  /** Also answers as text/event-stream; or always with one JSON document per line. */
-  readonly streams?: boolean | "ndjson";
+  /** Also answers as text/event-stream; or always so, or always with one JSON document per line. */
+  readonly streams?: boolean | "events" | "ndjson";
   /** Where the request may be larger than elsewhere. */
   readonly bodyBytes?: number;
   handle(input: RouteInput<z.output<P>, z.output<Q>, z.output<B>>): Promise<Answer<z.input<R[keyof R]>> | typeof STREAMED>;
@@ -134,8 +134,9 @@ function schemaOf(route: Route, definition: RouteDefinition): FastifySchema {
   const problem = { description: "A refusal or failure that explains itself", content: { [PROBLEM_CONTENT_TYPE]: { schema: problemSchema } } };
   const response: Record<string, unknown> = { "4xx": problem, "5xx": problem };
   for (const [status, schema] of Object.entries(definition.replies)) {
-    if (definition.streams === "ndjson") {
-      response[status] = { description: `${route.summary}. One document per line`, content: { [EXEC_CONTENT_TYPE]: { schema } } };
+    if (definition.streams === "ndjson" || definition.streams === "events") {
+      const type = definition.streams === "ndjson" ? EXEC_CONTENT_TYPE : "text/event-stream";
+      response[status] = { description: route.summary, content: { [type]: { schema } } };
       continue;
     }
     response[status] = {

@@ -45,15 +45,29 @@ export interface FakeAgents extends AgentClient {
   readonly commands: { readonly host: string; readonly placementId: string; readonly component: string; readonly command: ExecCommand; readonly signal: AbortSignal }[];
   run: (command: ExecCommand, signal: AbortSignal) => AsyncIterable<ExecFrame>;
   readonly outputs: Map<string, Uint8Array>;
+  /** Of an output: the offset before which everything was rotated away. */
+  readonly kept: Map<string, number>;
   deaf: boolean;
+  /** The host whose log reads do not come back until `release`, and then fail. */
+  hang: string | undefined;
+  hanging: number;
+  release: () => void;
 }
 
 /** Agents that answer health and logs from memory; whatever else is asked of them is not reached. */
 export function fakeAgents(): FakeAgents {
   const outputs = new Map<string, Uint8Array>();
+  const waiting: (() => void)[] = [];
   const silent = { kind: "silent" as const, because: "a stand-in" };
   const agents: FakeAgents = {
     outputs,
+    kept: new Map(),
+    hang: undefined,
+    hanging: 0,
+    release: () => {
+      agents.hang = undefined;
+      for (const fail of waiting.splice(0)) fail();
+    },
     commands: [],
     run: async function* () {
       yield { exit_code: 0, truncated_bytes: 0 };
@@ -70,10 +84,16 @@ export function fakeAgents(): FakeAgents {
     cancel: async () => silent,
     health: async (host) => (agents.deaf ? { ok: false, ms: 1, error: `connect ECONNREFUSED ${host.name}` } : { ok: true, ms: 1, health: { status: "ok", phase: "ready", version: "0.1.0", boot_id: "b" } }),
     logs: async (host, placementId, component, offset, limit) => {
+      if (agents.hang === host.name) {
+        agents.hanging += 1;
+        await new Promise<void>((resolve) => waiting.push(resolve));
+        agents.hanging -= 1;
+        throw new SkepError("host_unreachable", `${host.name} does not answer`);
+      }
       if (agents.deaf) throw new SkepError("host_unreachable", `${host.name} does not answer`);
       const all = outputs.get(`${placementId}/${component}`);
       if (all === undefined) throw new SkepError("logs_not_found", component);
-      const start = offset < 0 ? Math.max(0, all.length + offset) : Math.min(offset, all.length);
+      const start = Math.max(agents.kept.get(`${placementId}/${component}`) ?? 0, offset < 0 ? Math.max(0, all.length + offset) : Math.min(offset, all.length));
       const data = all.subarray(start, start + limit);
       return { data, nextOffset: start + data.length };
     },

@@ -18,9 +18,11 @@ export interface Reader {
   close(): void;
 }
 
-export async function readSse(url: string, headers: Record<string, string>): Promise<Reader> {
+export async function readSse(url: string, headers: Record<string, string>, body?: object): Promise<Reader> {
   const abort = new AbortController();
-  const response = await fetch(url, { headers: { accept: "text/event-stream", ...headers }, signal: abort.signal });
+  const response = await fetch(url, {
+    headers: { accept: "text/event-stream", ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers }, signal: abort.signal, ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
+  });
   const frames: Seen[] = [];
   if (response.status !== 200) {
     return { status: response.status, problem: await response.json(), frames, events: () => [], lastId: () => undefined, ended: Promise.resolve(), isEnded: true, close: () => undefined };
