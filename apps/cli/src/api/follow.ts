@@ -3,7 +3,7 @@
  * where it broke (the caller says how), and said; a refusal that time does not cure ends it; what the master says it
  * no longer has is never passed over in silence.
  */
-import { jitter, type Clock, type Rng } from "@skep/core";
+import { jitter, uuidv7, type Clock, type Rng } from "@skep/core";
 import type { OperatorRouteId } from "@skep/protocol";
 import { CliError, refusalError } from "../cli-error.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -29,7 +29,7 @@ export interface FollowDeps {
 export interface Following {
   readonly route: OperatorRouteId;
   /** Asked before each connection, so that it starts where the last one ended. */
-  readonly resume: () => { readonly target: Target; readonly lastEventId?: string | undefined };
+  readonly resume: () => { readonly target: Target; readonly lastEventId?: string | undefined; readonly body?: unknown };
   readonly onFrame: (frame: Frame) => void;
   /** For a person: it broke, it is back. */
   readonly onTrouble: (words: string) => void;
@@ -43,9 +43,14 @@ export async function follow({ transport, clock, rng, signal }: FollowDeps, foll
   while (!signal.aborted) {
     let pauseMs = FIRST_PAUSE_MS;
     try {
-      const { target, lastEventId } = following.resume();
+      const { target, lastEventId, body } = following.resume();
       const { method, path } = addressOf(following.route, target);
-      const reply = await transport.send({ method, path, signal, quietMs: QUIET_MS, headers: { accept: "text/event-stream", ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId }) } });
+      const headers = {
+        accept: "text/event-stream",
+        ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId }),
+        ...(method === "GET" ? {} : { "idempotency-key": uuidv7(clock.now(), rng) }),
+      };
+      const reply = await transport.send({ method, path, signal, quietMs: QUIET_MS, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
       if (reply.statusCode !== 200) throw refusalError(reply.statusCode, parse(await reply.body.text()), retryAfterMs(reply.headers["retry-after"]));
       if (broken) following.onTrouble("connected again");
       connectedOnce = true;

@@ -82,6 +82,15 @@ describe("reading once", () => {
   test("what was rotated away is counted, and reading goes on at a line's beginning", async () => {
     expect(await read("one\ntwo\nthree\n", { kind: "offset", at: 2 }, 100, 5)).toMatchObject({ gaps: [{ why: "rotated", from: 2, to: 8, bytes: 6 }], lines: [{ offset: 8, text: "three" }], next: 14 });
   });
+  test("what was read and waits for its newline is not called rotated away", () => {
+    const cursor = createLogCursor({ kind: "position", at: 0 });
+    expect(cursor.take({ data: bytes("read"), nextOffset: 4 }, false)).toEqual([]);
+    expect(cursor.take({ data: bytes("rest\nnext\n"), nextOffset: 20 }, false)).toEqual([
+      { kind: "line", line: { offset: 0, next: 4, text: "read" } },
+      { kind: "gap", why: "rotated", from: 4, to: 15, bytes: 11 },
+      { kind: "line", line: { offset: 15, next: 20, text: "next" } },
+    ]);
+  });
   test("a position beyond the end is not silently the end", async () => {
     expect((await read("one\n", { kind: "position", at: 40 })).gaps).toMatchObject([{ why: "restarted", from: 40, to: 0 }]);
   });
