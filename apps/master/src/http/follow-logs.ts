@@ -5,7 +5,7 @@
  * their first byte, those that go are read to their end before they are let go.
  */
 import { SkepError, type Clock } from "@skep/core";
-import { LOG_EVENTS } from "@skep/protocol";
+import type { LOG_EVENTS } from "@skep/protocol";
 import type { AgentClient } from "../ports.ts";
 import { createLogCursor, type CursorStart, type LogCursor, type LogNews } from "./log-cursor.ts";
 import { CHUNK_BYTES, whyNot, type LogSource } from "./read-logs.ts";
