@@ -217,8 +217,9 @@ describe("patience after a restart", () => {
     await first.idle();
     for (const one of first.driver.components.values()) one.state = state;
     const again = await after(first);
-    const loading = again.executor.load();
-    while (again.executor.phase() === "booting") await again.clock.run(500);
+    let loaded = false;
+    const loading = again.executor.load().finally(() => (loaded = true));
+    while (!loaded) await again.clock.run(500);
     await loading;
     expect(again.executor.job(command.job_id)?.status).toBe(state === "running" ? "succeeded" : "failed");
     return again.clock.mono();
