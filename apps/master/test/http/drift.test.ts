@@ -26,8 +26,8 @@ async function session(host: HostRecord) {
   const bootId = `boot-${host.name}`;
   const { session_epoch } = await api.control.register(host.id as HostId, { boot_id: bootId, host_boot_id: "kernel", agent_version: "1.0.0", op_seq: 0, agent_url: "https://127.0.0.1:8444" });
   let seq = 0;
-  return (placements: readonly ReportedPlacement[], jobs: readonly object[] = [], lifecycle: readonly object[] = []) => api.control.beat(host.id as HostId, {
-    host_uuid: host.id, agent_version: "1.0.0", boot_id: bootId, session_epoch, seq: (seq += 1), op_seq: seq, status: { placements: [...placements] }, jobs: [...jobs], lifecycle: [...lifecycle],
+  return (placements: readonly ReportedPlacement[], jobs: readonly object[] = [], lifecycle: readonly object[] = [], again = 0) => api.control.beat(host.id as HostId, {
+    host_uuid: host.id, agent_version: "1.0.0", boot_id: bootId, session_epoch, seq: again === 0 ? (seq += 1) : again, op_seq: seq, status: { placements: [...placements] }, jobs: [...jobs], lifecycle: [...lifecycle],
   });
 }
 
@@ -168,9 +168,15 @@ describe("progress", () => {
 
   test("of a foreign host's row, or in an old beat, moves nothing", async () => {
     const [mine, other] = [await deployed("report"), await deployed("report")];
-    await mine.beat([mine.report({ state: "deploying" })], [{ job_id: mine.row, operation: "deploy", status: "running", progress: 3, phase: "prepare" }]);
+    const job = (progress: number, phase: string) => [{ job_id: mine.row, operation: "deploy", status: "running", progress, phase }];
+    const placements = [mine.report({ state: "deploying" })];
+    await mine.beat(placements, job(2, "prepare"));
+    await mine.beat(placements, job(3, "prepare"));
     const before = await api.store.findLifecycle(mine.row);
-    await other.beat([], [{ job_id: mine.row, operation: "deploy", status: "running", progress: 99, phase: "stop" }]);
+    // In one transaction with the row's own host, which is when the row is at hand.
+    await Promise.all([mine.beat(placements, job(3, "prepare")), other.beat([], job(99, "stop"))]);
+    expect(await api.store.findLifecycle(mine.row)).toEqual(before);
+    await mine.beat(placements, job(2, "look"), [], 1);
     expect(await api.store.findLifecycle(mine.row)).toEqual(before);
   });
 });
