@@ -60,10 +60,11 @@ timeout = "20s"
 health = "none"
 `;
 
+const flag = (name: string): string => join(site.fleet.dir, `${name}.up`);
+
 test("five stages after a reboot: order, a foundation that blocks, one member left behind, and what was asked meanwhile is done", async () => {
   const { fleet } = site;
   const order = join(fleet.dir, "order");
-  const flag = (name: string): string => join(fleet.dir, `${name}.up`);
   const started = (): string[] => (existsSync(order) ? readFileSync(order, "utf8").trim().split("\n") : []);
   const deployment = (name: string): object => ({
     name, placement: { hosts: ["bee"] },
@@ -139,3 +140,23 @@ test("five stages after a reboot: order, a foundation that blocks, one member le
   expect((await bootEvents()).map((event) => event.kind).filter((kind, index, all) => kind !== all[index - 1])).toEqual(["boot.blocked", "boot.degraded", "boot.complete"]);
   await eventually(() => started().includes("idle"), { what: "the master's reconcile starts what the boot left alone", timeoutMs: 120_000 });
 }, 300_000);
+
+test("a wrong stage is corrected while it blocks: a faulty file changes nothing, a good one lets the host come up", async () => {
+  const { fleet } = site;
+  const config = join(bee.identityDir, "agent.toml");
+  await bee.kill("SIGKILL");
+  killRunners(bee.stateDir);
+  rmSync(flag("dns"));
+  const ready = bee.start({ SKEP_HOST_BOOT_ID: "third" });
+  const boot = async (): Promise<any> => (await fleet.api.get("/v1/hosts/bee")).boot;
+  await eventually(async () => (await boot())?.state === "blocked", { what: "the foundation blocks", timeoutMs: 60_000 });
+  writeFileSync(config, `${CONFIG}[allow]\nprivileged = "please"\n`);
+  bee.program()!.kill("SIGHUP");
+  await eventually(() => /the configuration was not taken/.test(bee.logs()) && bee.logs().includes("allow.privileged"), { what: "the refusal, with its key" });
+  expect((await boot()).state).toBe("blocked");
+  writeFileSync(config, CONFIG.replace('health = "tcp"', 'health = "tcp"\nfoundation = false'));
+  bee.program()!.kill("SIGHUP");
+  await ready;
+  await eventually(async () => (await boot())?.state === "degraded", { what: "it came up without dns", timeoutMs: 30_000 });
+  expect((await boot()).members[0]).toMatchObject({ name: "dns", healthy: false });
+}, 200_000);
