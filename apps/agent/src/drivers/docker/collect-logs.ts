@@ -86,10 +86,10 @@ export function createCollector({ engine, clock, logger, dirs, directory, limits
       let now = position;
       for await (const chunk of stream) {
         for (const piece of demux(chunk).map(pieceOf)) {
-          const fresh = seam.isNew(piece);
-          if (fresh) writer.write(piece.data);
-          // What is skipped by its stamp is counted in the position already.
-          if (fresh || now === undefined || piece.at !== position?.at) now = advance(now, piece, writer.end());
+          const verdict = seam(piece);
+          if (verdict === "new") writer.write(piece.data);
+          // What was copied before ends where it ends; more of it may follow, which this reading has not come to yet.
+          if (verdict !== "skipped") now = advance(now, piece, verdict === "copied" ? (now?.offset ?? 0) + piece.data.length : writer.end());
         }
         writePosition(view.id, now);
       }
