@@ -78,6 +78,23 @@ describe.skipIf(noEngine())("what belongs to a whole placement", () => {
     expect((await textOf(driver, client)).split("root:x:0:").length).toBe(3);
   });
 
+  test("a container whose making was cut off gets the networks it lacks before it is started", async () => {
+    const { driver } = createDockerWorld(engine);
+    const labels = labelsFor();
+    const spec = inNetwork("front", "back");
+    await driver.shared!.ensure(placementOf(labels), { ...specOf(spec), networks: { front: {}, back: {} } }, never);
+    await driver.start(labels, spec, never);
+    const [first] = await idsOf(engine, labels);
+    const { Config, HostConfig } = await engine.ask<{ Config: object; HostConfig: object }>("GET", `/containers/${first}/json`);
+    await driver.stop(labels, 1_000);
+    await driver.remove(labels);
+    const { Id } = await engine.ask<{ Id: string }>("POST", "/containers/create", { body: { ...Config, HostConfig } });
+    await driver.start(labels, spec, never);
+    const { NetworkSettings } = await engine.ask<{ NetworkSettings: { Networks: object } }>("GET", `/containers/${Id}/json`);
+    expect(Object.keys(NetworkSettings.Networks).map((name) => name.split("-").at(-1)).sort()).toEqual(["back", "front"]);
+    expect(await idsOf(engine, labels)).toEqual([Id]);
+  });
+
   test("a fixed port that is taken is refused before anything gives way, naming who has it", async () => {
     const { driver, up } = createDockerWorld(engine);
     const server = createServer();

@@ -45,7 +45,7 @@ function changesOf(config: ImageConfig): string[] {
   ];
 }
 
-function rootFs(busybox: string, files: Readonly<Record<string, string | Buffer>>): Buffer {
+export function rootFs(busybox: string, files: Readonly<Record<string, string | Buffer>>): Buffer {
   return Buffer.concat([
     baseFs(busybox),
     ...Object.entries(files).map(([path, content]) => entry(path.replace(/^\//, ""), { content: Buffer.from(content), mode: 0o755 })),

@@ -7,3 +7,5 @@ export type { EngineKit, Labelled } from "./engine-kit.ts";
 export type { ImageConfig } from "./busybox-image.ts";
 export type { EngineAnswer, EngineCall } from "./engine-api.ts";
 export { sweepEngines } from "./engine-dirs.ts";
+export { startRegistry } from "./registry.ts";
+export type { RegistryOptions, TestRegistry } from "./registry.ts";

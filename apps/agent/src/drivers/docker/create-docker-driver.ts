@@ -50,6 +50,8 @@ export interface DockerDriverOptions {
   readonly credential?: ((name: string) => Credential | undefined) | undefined;
   readonly logs?: LogLimits | undefined;
   readonly timings?: Partial<RunTimings> | undefined;
+  /** Longest an ordinary call to the engine may take, ms; what pulls, makes or removes has its own limits. */
+  readonly callDeadlineMs?: number | undefined;
   /** The kernel's boot id, read once. */
   readonly readHostBootId?: (() => string) | undefined;
 }
@@ -76,9 +78,9 @@ const kernelBootId = (): string => readFileSync("/proc/sys/kernel/random/boot_id
 const nothing = (): void => {};
 
 /** A setting that cannot be followed must not cost the host its other drivers: this one then refuses, and says why. */
-function openTransport({ dockerHost, clock, logger }: DockerDriverOptions, onAnswered: () => void): Transport {
+function openTransport({ dockerHost, clock, logger, callDeadlineMs = 10_000 }: DockerDriverOptions, onAnswered: () => void): Transport {
   try {
-    return createTransport(socketPathOf(dockerHost), clock, onAnswered);
+    return createTransport(socketPathOf(dockerHost), clock, callDeadlineMs, onAnswered);
   } catch (error) {
     if (!(error instanceof DriverError)) throw error;
     logger.warn({}, error.message);

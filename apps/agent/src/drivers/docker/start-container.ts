@@ -7,13 +7,16 @@ import type { AbortSignalLike, ComponentSpec, Progress, WorkloadLabels } from "@
 import { sameLabels, whose } from "../labels.ts";
 import { lookFor, isRunning, wasStarted } from "./context.ts";
 import type { DockerContext, View } from "./context.ts";
-import { thingName } from "./container-labels.ts";
+import { LABEL, readLabels, thingName } from "./container-labels.ts";
 import { createBody } from "./create-body.ts";
 import { asRefused, EngineRefusal, plainWords } from "./engine-error.ts";
 import { START_DEADLINE_MS } from "./keeper.ts";
 import type { ContainerRecord } from "./records.ts";
 import { readNames } from "./shared.ts";
 
+/** How long the engine may take over a container that was given up. Too short: there may be two of one start; too long: a job waits for a name. */
+const NAME_PATIENCE_MS = 15_000;
+const NAME_PAUSE_MS = 50;
 const START_CODES = ["disk_full", "port_in_use", "program_not_found", "not_executable", "network_not_found"];
 
 export async function startContainer(context: DockerContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike, progress: Progress): Promise<void> {
@@ -24,7 +27,7 @@ export async function startContainer(context: DockerContext, labels: WorkloadLab
   for (const { id, labels: its } of context.records.all()) if (sameLabels(its, labels) && !there.some((view) => view.id === id)) context.records.drop(id);
   if (old !== undefined && isDone(context, old)) return;
   if (signal.aborted) throw new DriverError("aborted", "the start was aborted; nothing was started");
-  const id = old?.id ?? (await make(context, labels, spec, signal));
+  const id = old !== undefined && wasStarted(old) ? old.id : await make(context, labels, spec, signal, old?.id);
   progress();
   const record: ContainerRecord = { version: 1, id, labels, hostBootId: context.hostBootId, restarts: 0, crashes: 0 };
   // Before the effect: what runs is known, and what was once told to stop may run again.
@@ -48,11 +51,16 @@ function isDone({ records, hostBootId }: DockerContext, view: View): boolean {
   return record.hostBootId === hostBootId && view.spec?.restart.policy !== "always";
 }
 
-async function make(context: DockerContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike): Promise<string> {
+/** `made`: one that was made and never started; it may still lack its networks. */
+async function make(context: DockerContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike, made: string | undefined): Promise<string> {
   const { body, more } = createBody(context.owner(), labels, spec, readNames(context.sharedDir, labels));
   try {
-    const id = await create(context, labels, body, signal);
-    for (const { network, aliases } of more) await context.engine.connect(network, { Container: id, EndpointConfig: { Aliases: aliases } }, signal);
+    const id = made ?? (await create(context, labels, body, signal));
+    const ends = more.length === 0 ? {} : ((await context.engine.inspect(id, signal))?.NetworkSettings?.Networks ?? {});
+    const connected = new Set([...Object.keys(ends), ...Object.values(ends).map((end) => end?.NetworkID)]);
+    for (const { network, aliases } of more) {
+      if (!connected.has(network)) await context.engine.connect(network, { Container: id, EndpointConfig: { Aliases: aliases } }, signal);
+    }
     return id;
   } catch (error) {
     const missing = error instanceof EngineRefusal && error.status === 404 && /image/i.test(error.message);
@@ -60,13 +68,24 @@ async function make(context: DockerContext, labels: WorkloadLabels, spec: Compon
   }
 }
 
-/** The name is for people; where somebody else has it, another will do. */
-async function create({ engine, rng }: DockerContext, labels: WorkloadLabels, body: object, signal: AbortSignalLike): Promise<string> {
+/**
+ * The name is for people; where somebody else has it, another will do. But it may be ours: a call that was given up, and
+ * that the engine is still working on, holds its name before its container can be seen.
+ */
+async function create({ engine, rng, clock, owner }: DockerContext, labels: WorkloadLabels, body: object, signal: AbortSignalLike): Promise<string> {
   const name = thingName(labels, labels.component, `g${labels.generation}`, labels.jobId.slice(-4));
-  try {
-    return await engine.create(name, body, signal);
-  } catch (error) {
-    if (!(error instanceof EngineRefusal) || error.status !== 409) throw error;
-    return engine.create(`${name}-${Buffer.from(rng.bytes(4)).toString("hex")}`, body, signal);
+  const untilMs = clock.mono() + NAME_PATIENCE_MS;
+  for (;;) {
+    try {
+      return await engine.create(name, body, signal);
+    } catch (error) {
+      if (!(error instanceof EngineRefusal) || error.status !== 409) throw error;
+    }
+    const holder = await engine.inspect(name, signal);
+    const read = readLabels(holder?.Config?.Labels ?? {});
+    const ours = holder?.Config?.Labels?.[LABEL.host] === owner() && read !== undefined && sameLabels(read.labels, labels);
+    if (holder !== undefined && ours) return holder.Id;
+    if (holder !== undefined || clock.mono() >= untilMs) return engine.create(`${name}-${Buffer.from(rng.bytes(4)).toString("hex")}`, body, signal);
+    await clock.sleep(NAME_PAUSE_MS);
   }
 }

@@ -37,13 +37,12 @@ type Method = "GET" | "POST" | "DELETE";
 
 /** Too small: a look at many containers takes long; too large: that many sockets wait for a hung engine. */
 const CONNECTIONS = 8;
-/** Longest for an ordinary call. Too short: a busy engine seems away; too long: jobs notice late that it is. */
-export const CALL_DEADLINE_MS = 10_000;
 /** An answer this large is no answer of an engine's; reading on would fill our memory. */
 const MAX_BODY_BYTES = 64 * 1_048_576;
 
-export function createTransport(socketPath: string, clock: Clock, onAnswered: (answered: boolean) => void): Transport {
-  const common = { socketPath, connectTimeout: CALL_DEADLINE_MS, headersTimeout: 0, bodyTimeout: 0, pipelining: 1 };
+/** `deadlineMs`: longest for an ordinary call. Too short: a busy engine seems away; too long: jobs notice late that it is. */
+export function createTransport(socketPath: string, clock: Clock, deadlineMs: number, onAnswered: (answered: boolean) => void): Transport {
+  const common = { socketPath, connectTimeout: deadlineMs, headersTimeout: 0, bodyTimeout: 0, pipelining: 1 };
   const calls = new Pool("http://localhost", { ...common, connections: CONNECTIONS });
   // One per follower; how many there are is bounded by what we follow: our containers, one event stream, commands.
   const streams = new Pool("http://localhost", common);
@@ -54,7 +53,7 @@ export function createTransport(socketPath: string, clock: Clock, onAnswered: (a
     onAnswered(now);
   };
 
-  const deadline = (options: CallOptions): Deadline => startDeadline(clock, options.deadlineMs ?? CALL_DEADLINE_MS, options.signal);
+  const deadline = (options: CallOptions): Deadline => startDeadline(clock, options.deadlineMs ?? deadlineMs, options.signal);
 
   const explain = (error: unknown, method: string, path: string, limit: Deadline): unknown => {
     if (error instanceof EngineRefusal || error instanceof DriverError) return error;

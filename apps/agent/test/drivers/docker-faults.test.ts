@@ -1,0 +1,137 @@
+/** The engine itself in trouble: hung, killed, restarted. Unknown is never reported as empty, and nothing is started twice. */
+import { readdirSync, readlinkSync } from "node:fs";
+import { eventually, startEngine, type Engine } from "@skep/testkit";
+import { noEngine } from "@skep/testkit/vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, labelsFor, never, placementOf, seenAs, specOf, textOf } from "./docker-world.ts";
+
+const ALWAYS = { restart: { policy: "always" } } as const;
+const AWAY = { code: "runtime_unavailable" };
+/** Far beyond any deadline of a single call. */
+const PATIENT = 60_000;
+
+const sockets = (): number => readdirSync("/proc/self/fd").filter((fd) => {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`).startsWith("socket:");
+  } catch {
+    return false;
+  }
+}).length;
+
+describe.skipIf(noEngine())("an engine in trouble", () => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await startEngine();
+    await engine.image(IMAGE);
+  }, PATIENT);
+  afterEach(() => engine.resume());
+  afterAll(() => engine.stop(), PATIENT);
+
+  test("hung: every verb says within its deadline that nothing is known, sockets stay bounded, and all is well after", async () => {
+    const { driver, up } = createDockerWorld(engine, { callDeadlineMs: 3_000 });
+    const labels = labelsFor();
+    await up(labels, containerSpec());
+    const before = sockets();
+    engine.pause();
+    const next = labelsFor("next");
+    const verbs = [
+      ...Array.from({ length: 20 }, () => () => driver.observe()),
+      () => driver.prepare(next, containerSpec(), never), () => driver.start(next, containerSpec(), never), () => driver.stop(labels, 1_000), () => driver.remove(labels),
+      () => driver.shared!.ensure(placementOf(next), specOf(containerSpec()), never), () => driver.exec!({ placementId: labels.placementId, component: "web", command: ["true"] }, async () => undefined, never),
+    ];
+    const most = Math.max(...(await Promise.all(verbs.map(async (verb) => {
+      await expect(verb()).rejects.toMatchObject(AWAY);
+      return sockets();
+    }))));
+    expect(driver.available()).toBe(false);
+    expect(most - before).toBeLessThan(15);
+    engine.resume();
+    // Nothing that was given up has come true: it was asked of nobody, or the question itself was only a look.
+    await eventually(async () => (await seenAs(driver, labels))?.state === "running", { what: "the component being seen again" });
+    expect(driver.available()).toBe(true);
+    expect(await idsOf(engine, next)).toEqual([]);
+  }, PATIENT * 2);
+
+  test("hung while it starts a container, which is given up: asked again, there is one, and it runs", async () => {
+    const { driver } = createDockerWorld(engine);
+    const labels = labelsFor();
+    const spec = containerSpec();
+    await driver.shared!.ensure(placementOf(labels), specOf(spec), never);
+    const call = new AbortController();
+    const starting = driver.start(labels, spec, call.signal);
+    starting.catch(() => undefined);
+    await eventually(async () => (await idsOf(engine, labels)).length === 1, { what: "its container being made" });
+    engine.pause();
+    call.abort();
+    await starting.catch((error: unknown) => expect(error).toMatchObject({ code: "aborted" }));
+    engine.resume();
+    await driver.start(labels, spec, never);
+    await driver.wait(labels, spec, AbortSignal.timeout(20_000));
+    expect(await idsOf(engine, labels)).toHaveLength(1);
+  }, PATIENT * 2);
+
+  test("killed: unknown, not empty; restarted, it ended our containers, and their policy brings them back with their output whole", async () => {
+    const { driver, up } = createDockerWorld(engine);
+    driver.release!();
+    const [service, once] = [labelsFor("service"), labelsFor("once")];
+    const printing = (name: string, more: object) => containerSpec(["sh", "-c", `echo up; ${FOREVER[2]}`], { name, stop_timeout_s: 1, ...more });
+    await up(service, printing("service", ALWAYS));
+    await up(once, printing("once", {}));
+    await engine.kill();
+    await expect(driver.observe()).rejects.toMatchObject(AWAY);
+    await expect(driver.stop(service, 1_000)).rejects.toMatchObject(AWAY);
+    await engine.restart();
+    await becomes(driver, service, "running", (seen) => seen.restarts === 1);
+    expect(["exited", "failed"]).toContain((await seenAs(driver, once))?.state);
+    await eventually(async () => (await textOf(driver, service)) === "up\nup\n", { what: "the output of both lives, once each" });
+    expect(await idsOf(engine, service)).toHaveLength(1);
+  }, PATIENT * 2);
+
+  test("away for a moment, an agent that starts meanwhile waits for it and adopts what runs", async () => {
+    const { driver, up, again } = createDockerWorld(engine);
+    const labels = labelsFor();
+    await up(labels, containerSpec(FOREVER, ALWAYS));
+    const pid = (await seenAs(driver, labels))?.pid;
+    engine.pause();
+    const next = again();
+    await expect(next.observe()).rejects.toMatchObject(AWAY);
+    engine.resume();
+    await becomes(next, labels, "running", (seen) => seen.pid === pid && seen.restarts === 0);
+  }, PATIENT * 2);
+
+  test("stopped and asked for while it is away: the stop is remembered, and the policy does not undo it", async () => {
+    const { driver, up } = createDockerWorld(engine);
+    driver.release!();
+    const labels = labelsFor();
+    await up(labels, containerSpec(FOREVER, { ...ALWAYS, stop_timeout_s: 1 }));
+    const stopping = driver.stop(labels, 30_000);
+    stopping.catch(() => undefined);
+    await engine.kill();
+    await stopping.catch(() => undefined);
+    await engine.restart();
+    // Asked again, as the executor does with a verb whose outcome is not known.
+    await driver.stop(labels, 5_000);
+    expect(await seenAs(driver, labels)).toMatchObject({ state: "stopped", restarts: 0 });
+  }, PATIENT * 2);
+});
+
+describe.skipIf(noEngine())("an engine with live restore", () => {
+  test("restarted, it leaves our containers running, and so do we", async () => {
+    const engine = await startEngine({ liveRestore: true });
+    try {
+      await engine.image(IMAGE);
+      const { driver, up } = createDockerWorld(engine);
+      driver.release!();
+      const labels = labelsFor();
+      await up(labels, containerSpec(["sh", "-c", `echo line; ${FOREVER[2]}`], ALWAYS));
+      const pid = (await seenAs(driver, labels))?.pid;
+      await engine.terminate();
+      await engine.restart();
+      await becomes(driver, labels, "running", (seen) => seen.pid === pid && seen.restarts === 0);
+      await eventually(async () => (await textOf(driver, labels)) === "line\n", { what: "its output, once" });
+      await driver.stop(labels, 1_000);
+    } finally {
+      await engine.stop();
+    }
+  }, PATIENT * 2);
+});
