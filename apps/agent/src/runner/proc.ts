@@ -2,7 +2,7 @@
  * Looking at processes through /proc. A zombie counts as gone everywhere here: it runs nothing, and in a container
  * whose first process does not reap, it would otherwise keep a group alive for ever.
  */
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import type { ProcessId } from "./run-state.ts";
 
 interface ProcStat {
@@ -58,7 +58,7 @@ export function scanLabelled(): Map<string, ProcessId[]> {
   const found = new Map<string, ProcessId[]>();
   for (const pid of allPids()) {
     const key = labelKeyOf(pid);
-    const process = key === undefined ? undefined : identify(pid);
+    const process = key === undefined || isContained(pid) ? undefined : identify(pid);
     if (key === undefined || process === undefined) continue;
     found.set(key, [...(found.get(key) ?? []), process]);
   }
@@ -74,6 +74,15 @@ export function scanExecs(prefix: string): ProcessId[] {
     if (execLabelIn(environmentOf(pid))?.startsWith(prefix) !== true) return [];
     return identify(pid) ?? [];
   });
+}
+
+/** In a container, whose labels mean another driver: ending its processes is not the process driver's business. */
+function isContained(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`) !== readlinkSync("/proc/self/ns/pid");
+  } catch {
+    return false;
+  }
 }
 
 const execLabelIn = (environment: string | undefined): string | undefined => (environment === undefined ? undefined : /(?:^|\0)SKEP_EXEC=([^\0]*)/.exec(environment)?.[1]);

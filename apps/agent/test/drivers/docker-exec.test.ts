@@ -3,6 +3,7 @@ import type { ExecOutput } from "@skep/core";
 import { eventually } from "@skep/testkit";
 import { noEngine, useEngine } from "@skep/testkit/vitest";
 import { beforeAll, describe, expect, test } from "vitest";
+import { scanLabelled } from "../../src/runner/proc.ts";
 import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, labelsFor, never, type DockerWorld } from "./docker-world.ts";
 
 describe.skipIf(noEngine())("a command in a container", () => {
@@ -60,6 +61,28 @@ describe.skipIf(noEngine())("a command in a container", () => {
       return !/471[123]/.test(seen);
     }, { what: "nothing of it being left" });
     await becomes(world.driver, labels, "running");
+  });
+
+  test("left behind by an agent that was killed is ended by the next one, and only that", async () => {
+    const world = createDockerWorld(engine);
+    const labels = labelsFor();
+    await world.up(labels, containerSpec());
+    const abandoned = run(world, labels, ["sleep", "4714"]);
+    abandoned.catch(() => undefined);
+    await eventually(async () => /4714/.test(await processesIn(labels)), { what: "the command running" });
+    // Its connection and its memory go, as with a process that is killed; nobody ends the command.
+    const next = world.again();
+    const other = next.exec!({ placementId: labels.placementId, component: "web", command: ["sh", "-c", "sleep 1; echo alive"] }, async () => undefined, never);
+    await eventually(async () => !/4714/.test(await processesIn(labels)), { what: "what was left behind being gone" });
+    expect(await other).toEqual({ exitCode: 0 });
+    await becomes(next, labels, "running");
+  });
+
+  test("and its component are never taken for a process of the host's own driver", async () => {
+    const world = createDockerWorld(engine);
+    const labels = labelsFor();
+    await world.up(labels, containerSpec());
+    expect(scanLabelled().get(`${labels.placementId}/web`)).toBeUndefined();
   });
 
   test("one whose reader is slow waits for it", async () => {

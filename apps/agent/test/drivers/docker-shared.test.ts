@@ -91,7 +91,7 @@ describe.skipIf(noEngine())("what belongs to a whole placement", () => {
     const { Id } = await engine.ask<{ Id: string }>("POST", "/containers/create", { body: { ...Config, HostConfig } });
     await driver.start(labels, spec, never);
     const { NetworkSettings } = await engine.ask<{ NetworkSettings: { Networks: object } }>("GET", `/containers/${Id}/json`);
-    expect(Object.keys(NetworkSettings.Networks).map((name) => name.split("-").at(-1)).sort()).toEqual(["back", "front"]);
+    expect(Object.keys(NetworkSettings.Networks).map((name) => name.split("-").at(-1)).sort((a, b) => (a! < b! ? -1 : 1))).toEqual(["back", "front"]);
     expect(await idsOf(engine, labels)).toEqual([Id]);
   });
 

@@ -10,6 +10,7 @@ import type { ReadLabels } from "./container-labels.ts";
 import { EngineAway } from "./engine-error.ts";
 import type { Engine, Inspected } from "./engine.ts";
 import type { Keeper } from "./keeper.ts";
+import type { Marks } from "./marked-processes.ts";
 import type { Records } from "./records.ts";
 
 export interface Credential {
@@ -33,6 +34,7 @@ export interface DockerContext {
   readonly lock: KeyedLock;
   readonly keeper: Keeper;
   readonly collector: Collector;
+  readonly marks: Marks;
   readonly credential: (name: string) => Credential | undefined;
 }
 

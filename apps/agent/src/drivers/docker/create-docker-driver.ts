@@ -27,6 +27,7 @@ import { createEngine } from "./engine.ts";
 import { execInContainer } from "./exec-in-container.ts";
 import { ensureImage } from "./image.ts";
 import { createKeeper } from "./keeper.ts";
+import { createMarks } from "./marked-processes.ts";
 import { createRecords } from "./records.ts";
 import { createShared, readNames } from "./shared.ts";
 import { startContainer } from "./start-container.ts";
@@ -115,9 +116,10 @@ export function createDockerDriver(options: DockerDriverOptions): DockerDriver {
     nap.abort();
     tell();
   };
+  const marks = createMarks(owner, rng);
   const probeCommand = (container: string) => async (command: readonly string[], stop: Parameters<typeof execInContainer>[4]): Promise<string | undefined> => {
     try {
-      const { exitCode } = await execInContainer({ engine, clock, rng }, container, { command }, nothing, stop);
+      const { exitCode } = await execInContainer({ engine, clock, marks }, container, { command }, nothing, stop);
       return exitCode === 0 ? undefined : `probe command exited with code ${exitCode ?? "unknown"}`;
     } catch (error) {
       return `probe command: ${(error as Error).message}`;
@@ -125,7 +127,7 @@ export function createDockerDriver(options: DockerDriverOptions): DockerDriver {
   };
   const keeper = createKeeper({ engine, clock, rng, logger, records, lock, collector, timings, hostBootId, runCommand: probeCommand, changed });
   const context: DockerContext = {
-    clock, rng, logger, engine, owner, hostBootId, timings, records, dirs, lock, keeper, collector,
+    clock, rng, logger, engine, owner, hostBootId, timings, records, dirs, lock, keeper, collector, marks,
     sharedDir: join(options.stateDir, "shared"), credential: options.credential ?? (() => undefined),
   };
 
@@ -158,11 +160,16 @@ export function createDockerDriver(options: DockerDriverOptions): DockerDriver {
 
   const passes = async (): Promise<void> => {
     let failedMs = FAILED_PAUSE_MS;
+    let cleared = false;
     while (!closing.signal.aborted) {
       nap = new AbortController();
       let pauseMs = PASS_EVERY_MS;
       try {
-        if (options.owner() !== undefined) await look();
+        if (options.owner() !== undefined) {
+          if (!cleared) marks.endLeftovers();
+          cleared = true;
+          await look();
+        }
         failedMs = FAILED_PAUSE_MS;
       } catch (err) {
         logger.debug({ err }, "the containers could not be looked at");

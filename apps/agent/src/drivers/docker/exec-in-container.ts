@@ -5,17 +5,18 @@
  */
 import type { Duplex } from "node:stream";
 import { DriverError, RUNTIME_UNAVAILABLE } from "@skep/core";
-import type { AbortSignalLike, Clock, ExecEnd, ExecOutput, Rng } from "@skep/core";
+import type { AbortSignalLike, Clock, ExecEnd, ExecOutput } from "@skep/core";
+import { EXEC_LABEL } from "../../runner/proc.ts";
 import { findMarked, killProcess } from "./marked-processes.ts";
+import type { Marks } from "./marked-processes.ts";
 import { asRefused, EngineRefusal, plainWords } from "./engine-error.ts";
 import type { Engine } from "./engine.ts";
 import { createDemux } from "./frames.ts";
-import type { Frame } from "./frames.ts";
 
 export interface ExecDeps {
   readonly engine: Engine;
   readonly clock: Clock;
-  readonly rng: Rng;
+  readonly marks: Marks;
 }
 
 export interface Command {
@@ -23,17 +24,16 @@ export interface Command {
   readonly stdin?: Uint8Array | undefined;
 }
 
-export const EXEC_MARK = "SKEP_EXEC";
 /** A silent command is none of our business; whether the engine still answers is asked this often. */
 const PULSE_MS = 15_000;
 const KILL_PATIENCE_MS = 5_000;
 /** Never reached: the pulse notices an engine that is gone. */
 const STREAM_IDLE_MS = 86_400_000;
 
-export async function execInContainer({ engine, clock, rng }: ExecDeps, container: string, { command, stdin }: Command, output: (chunk: ExecOutput) => Promise<void> | void, signal: AbortSignalLike): Promise<ExecEnd> {
+export async function execInContainer({ engine, clock, marks }: ExecDeps, container: string, { command, stdin }: Command, output: (chunk: ExecOutput) => Promise<void> | void, signal: AbortSignalLike): Promise<ExecEnd> {
   if (signal.aborted) throw new DriverError("aborted", "it was called off before it began");
-  const mark = `${EXEC_MARK}=${Buffer.from(rng.bytes(12)).toString("hex")}`;
-  const body = { Cmd: command, Env: [mark], AttachStdout: true, AttachStderr: true, AttachStdin: stdin !== undefined };
+  const mark = marks.next();
+  const body = { Cmd: command, Env: [`${EXEC_LABEL}=${mark}`], AttachStdout: true, AttachStderr: true, AttachStdin: stdin !== undefined };
   const id = await engine.createExec(container, body, undefined).catch((error: unknown) => {
     throw asRefused(error, "the command could not be run", "component_not_running", []);
   });
@@ -49,7 +49,7 @@ export async function execInContainer({ engine, clock, rng }: ExecDeps, containe
   if (signal.aborted) onAbort();
   void pulse(engine, clock, id, over.signal).catch(fail);
   try {
-    const spoken = await readFrames(await open(engine, id, stdin, cut.signal), output, clock);
+    const spoken = await readFrames(await open(engine, id, stdin, cut.signal), output);
     return await outcome({ engine, clock }, id, command, spoken, signal);
   } catch (error) {
     throw failure ?? (error instanceof EngineRefusal ? notRun(command, error.message) : error);
@@ -72,12 +72,12 @@ async function open(engine: Engine, id: string, stdin: Uint8Array | undefined, s
 }
 
 /** What it said first, for an engine that answers with its refusal where output would be. */
-async function readFrames(source: Source, output: (chunk: ExecOutput) => Promise<void> | void, _clock: Clock): Promise<string> {
+async function readFrames(source: Source, output: (chunk: ExecOutput) => Promise<void> | void): Promise<string> {
   const demux = createDemux();
   let first = "";
   try {
     for await (const chunk of source) {
-      for (const frame of demux(chunk) satisfies Frame[]) {
+      for (const frame of demux(chunk)) {
         if (first.length < 512) first += Buffer.from(frame.data.subarray(0, 512)).toString("utf8");
         await output(frame);
       }
@@ -111,7 +111,7 @@ function notRun(command: readonly string[], words: string): DriverError {
 async function end({ engine, clock }: Pick<ExecDeps, "engine" | "clock">, id: string, mark: string, over: AbortSignalLike): Promise<void> {
   const untilMs = clock.mono() + KILL_PATIENCE_MS;
   for (let pauseMs = 5; !over.aborted; pauseMs = Math.min(pauseMs * 2, 200)) {
-    const { pids, blind } = findMarked(mark);
+    const { pids, blind } = findMarked((found) => found === mark);
     for (const pid of pids) killProcess(pid);
     const { Running, Pid = 0 } = await engine.inspectExec(id);
     // Nothing marked, and the engine has none either. A command that is only about to begin has no pid yet.

@@ -59,7 +59,11 @@ async function make(context: DockerContext, labels: WorkloadLabels, spec: Compon
     const ends = more.length === 0 ? {} : ((await context.engine.inspect(id, signal))?.NetworkSettings?.Networks ?? {});
     const connected = new Set([...Object.keys(ends), ...Object.values(ends).map((end) => end?.NetworkID)]);
     for (const { network, aliases } of more) {
-      if (!connected.has(network)) await context.engine.connect(network, { Container: id, EndpointConfig: { Aliases: aliases } }, signal);
+      if (connected.has(network)) continue;
+      await context.engine.connect(network, { Container: id, EndpointConfig: { Aliases: aliases } }, signal).catch((error: unknown) => {
+        // Until its first start an engine may not tell which networks a container is in.
+        if (!(error instanceof EngineRefusal) || !/already/i.test(error.message)) throw error;
+      });
     }
     return id;
   } catch (error) {
