@@ -2,12 +2,12 @@
  * Real processes, each with a detached runner that outlives the agent. This module holds no truth: every verb looks
  * at the state files, /proc and the runners first, so a driver made after a crash behaves like the one before it.
  */
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { DriverError } from "@skep/core";
 import type { Clock, ComponentSpec, Driver, Logger, ObservedComponent, Rng, WorkloadLabels } from "@skep/core";
-import { sha256Hex } from "@skep/runtime";
 import { scanLabelled } from "../../runner/proc.ts";
 import { LOG_DIR } from "../../runner/run-state.ts";
 import type { LogLimits, ProcessId, RunTimings } from "../../runner/run-state.ts";
@@ -82,7 +82,7 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
     launchTimeoutMs: options.launchTimeoutMs ?? 30_000,
     ports: createPortBook(rng, () => loadHoldings(dirs.list)),
     lock: createKeyedLock(),
-    execOwner: sha256Hex(resolve(options.stateDir)).slice(0, 16),
+    execOwner: createHash("sha256").update(resolve(options.stateDir)).digest("hex").slice(0, 16),
     execs: new Map(),
     look: (dir) => look(dir, scanLabelled),
   };
