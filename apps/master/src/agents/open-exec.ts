@@ -39,16 +39,19 @@ export async function openExec(pool: Pool, clock: Clock, path: string, command: 
     const refusal = await readRefusal(reply.body).catch(() => undefined);
     over.abort();
     const code = refusal === undefined ? undefined : knownCode(refusal.code);
+    if (code === "route_not_found") throw new SkepError("exec_unsupported", "its agent is too old to run commands");
     if (refusal !== undefined && code !== undefined) throw new SkepError(code, refusal.detail);
     throw new SkepError("host_unreachable", `the agent answered ${reply.statusCode} in a form that is not ours`);
   }
   return { frames: readFrames(reply.body, over) };
 }
 
-/** undici's own names for what happens before a request is on its way. */
+const BEFORE_SENDING = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_.*|ERR_SSL_.*|CERT_.*|UNABLE_TO_.*|SELF_SIGNED_.*|DEPTH_ZERO_.*)$/;
+
+/** What can only happen before a request is on its way: no connection, or a peer that is not the pinned one. In doubt it was sent. */
 function neverSent(error: unknown): boolean {
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    if (["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "UND_ERR_CONNECT_TIMEOUT"].includes((cause as { code?: string }).code ?? "")) return true;
+    if (cause instanceof SkepError || BEFORE_SENDING.test((cause as { code?: string }).code ?? "")) return true;
     if (cause instanceof AggregateError && cause.errors.every(neverSent)) return true;
   }
   return false;

@@ -189,3 +189,110 @@ describe("the other calls", () => {
     await expect(client.logs(await agent(reply(404, problem("logs_not_found", 404))), job.placement_id, "web", 0, 100)).rejects.toMatchObject({ code: "logs_not_found" });
   });
 });
+
+describe("commands", () => {
+  const never = new AbortController().signal;
+  const run = async (host: HostRecord, signal: AbortSignal = never, timeoutS = 60): Promise<unknown[]> => {
+    const frames: unknown[] = [];
+    const { frames: open } = await client.runCommand(host, job.placement_id, "web", { command: ["x"], timeout_s: timeoutS }, signal);
+    for await (const frame of open) frames.push(frame);
+    return frames;
+  };
+  const says = (...lines: readonly string[]): Act => (_request, response) => void response.writeHead(200, { "content-type": "application/x-ndjson" }).end(lines.join("\n"));
+  const OUT = '{"stream":"stdout","data":"aGk="}';
+  const END = '{"exit_code":3,"truncated_bytes":0}\n';
+  const lost = { code: "exec_outcome_unknown" };
+
+  test("control: frames, signs of life, and nothing after the end", async () => {
+    expect(await run(await agent(says("", OUT, "", END, OUT, "")))).toEqual([{ stream: "stdout", data: "aGk=" }, { exit_code: 3, truncated_bytes: 0 }]);
+  });
+  test.each<[string, Act]>([
+    ["no end", says(OUT, "")],
+    ["an end that was cut", says(OUT, END.slice(0, 10))],
+    ["two ends in one", says('{"exit_code":0,"signal":"SIGKILL"}\n')],
+    ["an end that says nothing", says("{}\n")],
+    ["an exit code that is none", says('{"exit_code":4711}\n')],
+    ["control characters in an error", says('{"error":{"code":"x","message":"\\u001b[2J"}}\n')],
+    ["output that is not base64", says('{"stream":"stdout","data":"\\u0000"}\n')],
+    ["a third stream", says('{"stream":"stdin","data":""}\n')],
+    ["nonsense", says("hello\n")],
+    ["a frame that never ends", (_request, response) => response.writeHead(200).write("x".repeat(1_000_000))],
+    ["compressed", (_request, response) => response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync(END))],
+    ["a cut connection", (_request, response) => response.writeHead(200).write(`${OUT}\n`) && setImmediate(() => response.destroy())],
+    ["no answer at all: it may have been taken", (request) => request.socket.destroy()],
+  ])("%s is an outcome nobody knows", async (_what, act) => {
+    await expect(run(await agent(act))).rejects.toMatchObject(lost);
+  });
+  test.each<[string, Act, string]>([
+    ["a refusal in our form", reply(409, problem("component_not_running", 409)), "component_not_running"],
+    ["an agent that knows no such route", reply(404, problem("route_not_found", 404)), "exec_unsupported"],
+    ["a refusal of somebody else", reply(404, "<html>"), "host_unreachable"],
+    ["a refusal that never ends", (_request, response) => response.writeHead(409).write("x".repeat(1_000_000)), "host_unreachable"],
+    ["a redirect", reply(307, "", { location: "https://169.254.169.254/" }), "host_unreachable"],
+  ])("%s", async (_what, act, code) => {
+    await expect(run(await agent(act))).rejects.toMatchObject({ code });
+  });
+  test("what was never sent is not in doubt: nobody there, and somebody else there", async () => {
+    await expect(run({ id: me.hostId, name: "web-01", agentPort: 8444, agentUrl: "https://127.0.0.1:1" } as HostRecord)).rejects.toMatchObject({ code: "host_unreachable" });
+    await expect(run(await agent(says(END), authority.host("web-02")))).rejects.toMatchObject({ code: "host_unreachable" });
+  });
+  test("output without end is cut at the limit, and is not piled up for who does not take it", async () => {
+    let sent = 0;
+    const line = `{"stream":"stdout","data":"${Buffer.alloc(49_152, "x").toString("base64")}"}\n`;
+    const host = await agent((_request, response) => {
+      response.writeHead(200);
+      const more = (): void => {
+        if (response.destroyed) return;
+        sent += line.length;
+        if (response.write(line)) setImmediate(more);
+        else response.once("drain", more);
+      };
+      more();
+    });
+    const { frames } = await client.runCommand(host, job.placement_id, "web", { command: ["x"], timeout_s: 60 }, never);
+    const reader = frames[Symbol.asyncIterator]();
+    await reader.next();
+    let before = -1;
+    await eventually(() => {
+      const still = sent === before;
+      before = sent;
+      return still;
+    }, { what: "the agent is held up" });
+    expect(sent).toBeLessThan(16 * 1_048_576);
+    await expect((async () => {
+      while ((await reader.next()).done !== true);
+    })()).rejects.toMatchObject(lost);
+  });
+  test("an abort, leaving the frames, and a revoked pin end the connection", async () => {
+    let closed = 0;
+    const host = await agent((_request, response) => {
+      response.writeHead(200).write(`${OUT}\n`);
+      response.on("close", () => (closed += 1));
+    });
+    const stop = new AbortController();
+    const open = (signal: AbortSignal) => client.runCommand(host, job.placement_id, "web", { command: ["x"], timeout_s: 60 }, signal);
+    const first = (await open(stop.signal)).frames[Symbol.asyncIterator]();
+    await first.next();
+    stop.abort();
+    await expect(first.next()).rejects.toMatchObject(lost);
+    await eventually(() => closed === 1, { what: "the abort reaches the agent" });
+    for await (const _frame of (await open(never)).frames) break;
+    await eventually(() => closed === 2, { what: "leaving reaches the agent" });
+    const third = (await open(never)).frames[Symbol.asyncIterator]();
+    await third.next();
+    client.forget(host.id);
+    await expect(third.next()).rejects.toMatchObject(lost);
+    await eventually(() => closed === 3, { what: "the revocation reaches the agent" });
+  });
+  test("long commands take no connection that jobs need", async () => {
+    const host = await agent((request, response) => {
+      if (request.url === `/${job.operation}`) return reply(202, accepted)(request, response);
+      response.writeHead(200).write(`${OUT}\n`);
+    });
+    const stop = new AbortController();
+    const open = await Promise.all(Array.from({ length: 8 }, () => client.runCommand(host, job.placement_id, "web", { command: ["x"], timeout_s: 60 }, stop.signal)));
+    expect(open).toHaveLength(8);
+    expect((await client.deliver(host, job)).kind).toBe("accepted");
+    stop.abort();
+  });
+});
