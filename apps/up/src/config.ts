@@ -50,7 +50,7 @@ const OPTIONS = {
   "enrol-port": { type: "string" }, "heartbeat-interval-ms": { type: "string" }, "database-url": { type: "string" },
   json: { type: "boolean" }, "no-restart": { type: "boolean" }, "no-sample": { type: "boolean" }, "no-context": { type: "boolean" }, help: { type: "boolean" },
 } as const;
-const INHERITED = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+const INHERITED = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "DOCKER_HOST"];
 /** Settings of the master that have no flag here. */
 const MASTER_SETTINGS = ["SKEP_ADVERTISE", "SKEP_TRUST_DOMAIN"];
 const LEVELS = ["debug", "info", "warn", "error"] as const;
