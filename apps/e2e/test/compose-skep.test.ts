@@ -37,7 +37,7 @@ describe.skipIf(noEngine() || inject("postgres").system === null)("docker-compos
   });
 
   test("comes up whole: the CA is made, bundles are written, and both inner agents are active", async () => {
-    const deployed = await skep(site.fleet.api, ["deploy", "-f", file, "--build", "ignore"], { cwd: site.fleet.dir });
+    const deployed = await skep(site.fleet.api, ["deploy", "-f", file, "--ignore-build"], { cwd: site.fleet.dir });
     expect(deployed, deployed.stdout + deployed.stderr).toMatchObject({ code: 0 });
     const containers = await containersOf(engine, "skep");
     expect(containers.map((one) => one.component)).toEqual(["agent-1", "agent-2", "bundles", "master", "postgres", "prepare"]);
