@@ -61,7 +61,7 @@ export interface Reporter {
   stop(timeoutMs: number): Promise<void>;
 }
 
-/** Deltas within this time share a push. Shorter: a push per step; longer: people wait for outcomes. */
+/** Deltas within this time share a push, and no two pushes are closer. Shorter: a push per step; longer: people wait for outcomes. */
 const COALESCE_MS = 50;
 /** Least time between two pushes for a mere change of what is observed (a crash-looping component must not flood). */
 const CHANGE_GAP_MS = 2_000;
@@ -105,7 +105,8 @@ export function createReporter(deps: ReporterDeps): Reporter {
     wakeAtMs = atMs;
     nap?.abort();
   };
-  executor.onDelta(() => wakeIn(COALESCE_MS));
+  // Somebody waits for an outcome: it goes at once unless a push has just gone. That a job runs can wait for company.
+  executor.onDelta(() => wakeIn(executor.deltas(1)[0]?.status === "running" ? COALESCE_MS : Math.max(0, lastPostMs + COALESCE_MS - clock.mono())));
   const changed = (): void => wakeIn(Math.max(COALESCE_MS, lastPostMs + CHANGE_GAP_MS - clock.mono()));
   executor.onChange(changed);
 
