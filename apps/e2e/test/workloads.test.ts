@@ -24,6 +24,8 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
 
   beforeAll(async () => {
     await makeShopImages(engine);
+    file = join(site.fleet.dir, "compose.yaml");
+    writeFileSync(file, COMPOSE);
     for (const name of HOSTS) agents.push(await site.fleet.addAgent(name, { env: { DOCKER_HOST: `unix://${engine.socketPath}` } }));
     await eventually(async () => {
       const rehearsed = await skep(site.fleet.api, ["deploy", "-f", file, "--dry-run", ...HOSTS.flatMap((host) => ["--host", host])]);
@@ -31,10 +33,6 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
     }, { what: "every agent offers its engine", timeoutMs: 30_000 }).catch(async (error: unknown) => {
       throw new Error(`${String(error)}: ${(await skep(site.fleet.api, ["deploy", "-f", file, "--dry-run", "--host", "bee-1"])).stderr}`);
     });
-  });
-  beforeAll(() => {
-    file = join(site.fleet.dir, "compose.yaml");
-    writeFileSync(file, COMPOSE);
   });
 
   const hostIds = (): string[] => agents.map((agent) => agent.hostId).sort();

@@ -81,27 +81,27 @@ volumes:
 /** A shell as PID 1 takes no SIGTERM unless it says so. */
 const serve = (lines: string): string => `#!/bin/sh\ntrap 'exit 0' TERM INT\n${lines}\nwhile true; do sleep 1000 & wait $!; done\n`;
 const API = serve(`
-until nc -z db 5432 && nc -z cache 6379; do sleep 0.1; done
+until wget -q -O /dev/null http://db:5432/ && wget -q -O /dev/null http://cache:6379/; do sleep 0.1; done
 mkdir -p /www && echo "$VERSION" > /www/version && echo ok > /www/health
 httpd -p 8080 -h /www
 echo "api $VERSION is up"`);
 
 const MIGRATE = `#!/bin/sh
-nc -z db 5432 || exit 1
+wget -q -O /dev/null http://db:5432/ || exit 1
 echo migrated
 `;
-const api = (version: string) => ({ entrypoint: ["/bin/api"], env: { VERSION: version }, files: { "/bin/api": API, "/bin/migrate": MIGRATE } });
+const api = (version: string) => ({ cmd: ["/bin/api"], env: { VERSION: version }, files: { "/bin/api": API, "/bin/migrate": MIGRATE } });
 
 /** Makes every image that the file names, a next version of the api (1.1), and two bad ones: 2.0-exits and 2.0-sick. */
 export async function makeShopImages(engine: EngineKit): Promise<void> {
   await engine.image("nginx:1.27-alpine", { entrypoint: ["/bin/web"], expose: ["80/tcp"], files: { "/bin/web": serve("mkdir -p /www && echo shop > /www/index.html\nhttpd -p 80 -h /www\necho web is up") } });
   await engine.image("redis:7-alpine", {
     entrypoint: ["/bin/redis-server"], expose: ["6379/tcp"],
-    files: { "/bin/redis-server": serve("nc -lk -p 6379 -e cat &\necho cache is up"), "/bin/redis-cli": "#!/bin/sh\nnc -z 127.0.0.1 6379 && echo PONG\n" },
+    files: { "/bin/redis-server": serve("mkdir -p /www && echo > /www/index.html\nhttpd -p 6379 -h /www\necho cache is up"), "/bin/redis-cli": "#!/bin/sh\nwget -q -O /dev/null http://127.0.0.1:6379/ && echo PONG\n" },
   });
   await engine.image("postgres:16-alpine", {
     entrypoint: ["/bin/postgres"], expose: ["5432/tcp"],
-    files: { "/bin/postgres": serve("[ -e /var/lib/postgresql/data/starts ] && echo started before\necho started >> /var/lib/postgresql/data/starts\nnc -lk -p 5432 -e cat &\necho db is up"), "/bin/pg_isready": "#!/bin/sh\nnc -z 127.0.0.1 5432\n" },
+    files: { "/bin/postgres": serve("[ -e /var/lib/postgresql/data/starts ] && echo started before\necho started >> /var/lib/postgresql/data/starts\nmkdir -p /www && echo > /www/index.html\nhttpd -p 5432 -h /www\necho db is up"), "/bin/pg_isready": "#!/bin/sh\nwget -q -O /dev/null http://127.0.0.1:5432/\n" },
   });
   for (const version of ["1.0", "1.1"]) await engine.image(`example/api:${version}`, api(version));
   await engine.image("example/api:2.0-exits", { entrypoint: ["/bin/sh", "-c", "echo cannot open its schema; exit 3"] });
