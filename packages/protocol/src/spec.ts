@@ -1,9 +1,9 @@
 /** The spec as it travels. The operator's form has defaults; the agent's form is complete, so that both ends hash the same. */
-import { DRIVERS, PROBE_TLS, PULL_POLICIES, RESTART_POLICIES, UPDATE_ORDERS, type Spec } from "@skep/core";
+import { AGENT_VARIABLES, DRIVERS, PROBE_TLS, PULL_POLICIES, RESTART_POLICIES, UPDATE_ORDERS, type Spec } from "@skep/core";
 import { z } from "zod";
 import { cleanText, nameSchema } from "./common.ts";
 
-const envName = z.string().max(128).regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be a shell-safe variable name").refine((name) => !name.startsWith("SKEP_"), "SKEP_ is reserved for the agent");
+const envName = z.string().max(128).regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be a shell-safe variable name").refine((name) => !(AGENT_VARIABLES as readonly string[]).includes(name), "is set by the agent");
 const argument = z.string().max(4096).refine((text) => !text.includes("\0"), "must not contain NUL");
 
 export const portSchema = z.strictObject({

@@ -1,4 +1,5 @@
 /** A service's variables: its env files in their order, and `environment` over them. */
+import { AGENT_VARIABLES } from "@skep/core";
 import { readContained } from "./contained-file.ts";
 import { parseDotenv } from "./dotenv.ts";
 import { checkKeys } from "./keys.ts";
@@ -21,7 +22,7 @@ export function readEnvironment(context: Context, service: MapTree): Variables {
   const places = new Map<string, Place>();
   const put = (name: string, value: string, place: Place): void => {
     if (!NAME.test(name) || name.length > MAX_NAME) return reader.refuse("bad_value", place, `${name} is not a variable's name: letters, digits and _, not beginning with a digit`);
-    if (name.startsWith("SKEP_")) return reader.refuse("unsupported_value", place, `${name}: names that begin with SKEP_ are the agent's own`);
+    if ((AGENT_VARIABLES as readonly string[]).includes(name)) return reader.refuse("unsupported_value", place, `${name} is set by the agent: it tells whose the container is`);
     env.set(name, value);
     places.set(name, place);
   };

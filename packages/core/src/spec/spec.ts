@@ -22,6 +22,9 @@ export interface PortSpec {
   readonly protocol: "tcp" | "udp";
 }
 
+/** Set by the agent on everything it runs, whatever a spec says: they tell whose it is. */
+export const AGENT_VARIABLES = ["SKEP_PLACEMENT", "SKEP_DEPLOYMENT", "SKEP_COMPONENT", "SKEP_JOB", "SKEP_GENERATION", "SKEP_EPOCH", "SKEP_EXEC"] as const;
+
 export const PROBE_TYPES = ["tcp", "http", "grpc", "exec"] as const;
 export const PROBE_TLS = ["off", "on", "skip_verify"] as const;
 /** `on` verifies against `tls_ca_pem` or the host's roots; `skip_verify` encrypts and believes anybody (defect 1-7). */
