@@ -54,7 +54,7 @@ export async function makeMachineImage(engine: EngineKit, reference: string, bus
 }
 
 /** Its just-in-time compiler would bring a whole LLVM along. */
-const isLeftOut = (path: string): boolean => path.includes("llvmjit") || LEFT_OUT.some((name) => path.includes(`/node_modules/${name}`)) || /\/(src|test|\.git|\.skep)$/.test(path);
+const isLeftOut = (path: string): boolean => path.includes("llvmjit") || LEFT_OUT.some((name) => path.includes(`/node_modules/${name}`)) || (!path.includes("/node_modules/") && /\/(src|test)$/.test(path));
 
 function copyTo(stage: string, file: string): void {
   const target = join(stage, file);
@@ -89,7 +89,7 @@ export function postgresImage(binDir: string): MachineImage {
   const data = "/var/lib/postgresql/data";
   return {
     programs: ["postgres", "initdb", "pg_isready", "psql"].map((name) => join(binDir, name)),
-    folders: { [binDir]: binDir, [shareDir]: shareDir, [libDir]: libDir },
+    folders: { [binDir]: binDir, [shareDir]: shareDir, [libDir]: libDir, "/usr/share/zoneinfo": "/usr/share/zoneinfo" },
     files: {
       "/entrypoint.sh": `#!/bin/sh
 set -e
