@@ -61,6 +61,8 @@ export const ERRORS = {
   unknown_component: { status: 422, retryable: false, title: "The deployment has no such component", fix: "Name one of the components in `detail`." },
   nothing_to_do: { status: 409, retryable: false, title: "The deployment is torn down", fix: "Deploy it again." },
   already_running: { status: 409, retryable: true, title: "Another process already runs on this state", fix: "Stop the process named in `detail`, or use another state directory." },
+  rollout_not_found: { status: 404, retryable: false, title: "No such rollout", fix: "List rollouts with GET /v1/rollouts, or `skep rollout status NAME`." },
+  rollout_not_open: { status: 409, retryable: false, title: "No rollout of this deployment is open for that", fix: "Look at its last one: `skep rollout status NAME`." },
   lifecycle_not_found: { status: 404, retryable: false, title: "No such lifecycle row", fix: "List rows with `skep lifecycle`." },
   lifecycle_terminal: { status: 409, retryable: false, title: "The lifecycle row has already ended", fix: "Nothing is left to cancel; its status is in `detail`." },
   // running commands in components

@@ -34,6 +34,8 @@ export * from "./placement/place.ts";
 export * from "./placement/decide-allowances.ts";
 export * from "./exec/decide-exec.ts";
 export * from "./reconcile/differences.ts";
+export * from "./deploy/diff-spec.ts";
+export * from "./rollout/index.ts";
 export * from "./reconcile/decide-reconcile.ts";
 export * from "./reconcile/decide-notice.ts";
 export * from "./reconcile/assess-drift.ts";

@@ -24,6 +24,8 @@ export interface Policy {
   readonly outboxAndInventory: boolean;
   /** `dispatch_failed` only for what was never sent; what was sent is asked about first. */
   readonly sentBeforeFailed: boolean;
+  /** No wave of a rollout opens before every placement of the one before has passed. */
+  readonly rolloutGate: boolean;
 }
 
 export const PRODUCTION_POLICY: Policy = Object.freeze({
@@ -37,6 +39,7 @@ export const PRODUCTION_POLICY: Policy = Object.freeze({
   lateSuccess: true,
   outboxAndInventory: true,
   sentBeforeFailed: true,
+  rolloutGate: true,
 });
 
 export type PolicyRule = keyof Policy;

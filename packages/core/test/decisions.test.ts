@@ -176,7 +176,7 @@ describe("planning a change", () => {
 describe("reconciling", () => {
   const observed = (patch: Partial<ObservedRecord> = {}): ObservedRecord => ({ placementId: "p" as ObservedRecord["placementId"], hostId: "a" as HostId, state: "failed", generation: 2, epoch: 1, specHash: "", components: [], observedAt: instant(100), changedAt: instant(90), ...patch });
   const item = (patch: Partial<ReconcileCase> = {}): ReconcileCase => ({
-    placement: placement(), deployment: { reconcile: "auto" } as ReconcileCase["deployment"], hostName: "web-01", hostStatus: "active", observed: observed(), lastRow: aRow({ status: "succeeded", completedAt: instant(50) }), ...patch,
+    placement: placement(), deployment: { reconcile: "auto" } as ReconcileCase["deployment"], hostName: "web-01", hostStatus: "active", observed: observed(), lastRow: aRow({ status: "succeeded", completedAt: instant(50) }), rollout: undefined, ...patch,
   });
   test("waits, retries when due, backs off and gives up in a crash loop", () => {
     expect(decideReconcile(item(), instant(200))).toMatchObject({ kind: "wait", notBefore: 10_200 });

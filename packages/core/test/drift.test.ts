@@ -15,7 +15,7 @@ const placement = (patch: Partial<PlacementRecord> = {}): PlacementRecord =>
 const changed = observed({ state: "degraded", components: [component("web", { drift: ["its memory limit is 64 MiB, not 1 GiB", "it is attached to network other"] }), component("db")] });
 const item = (patch: Partial<ReconcileCase> = {}, mode: "auto" | "report" = "auto"): ReconcileCase => ({
   placement: placement(), deployment: { reconcile: mode } as ReconcileCase["deployment"], hostName: "web-01", hostStatus: "active", observed: changed,
-  lastRow: aRow({ status: "succeeded", completedAt: instant(1_000) }), ...patch,
+  lastRow: aRow({ status: "succeeded", completedAt: instant(1_000) }), rollout: undefined, ...patch,
 });
 
 describe("what differs", () => {
@@ -88,7 +88,7 @@ describe("telling of it", () => {
 
 test("explain uses the same words, and says what happens next", () => {
   const view = (patch: Partial<PlacementView> = {}) => ({ placement: placement(), hostName: "web-01", hostStatus: "active", observed: changed, openRow: undefined, ...patch }) as PlacementView;
-  const explained = (reconcile: "auto" | "report", patch: Partial<PlacementView> = {}) => explainPlacement({ view: view(patch), lastRow: aRow({ status: "succeeded", completedAt: instant(1_000) }), reconcile, now: NOW }).reasons;
+  const explained = (reconcile: "auto" | "report", patch: Partial<PlacementView> = {}) => explainPlacement({ view: view(patch), lastRow: aRow({ status: "succeeded", completedAt: instant(1_000) }), reconcile, rollout: undefined, now: NOW }).reasons;
   const words = differenceWords(differencesOf(placement(), changed)!);
   expect(explained("auto").find((reason) => reason.code === "drift")).toMatchObject({ message: expect.stringContaining(words) as string, next: expect.stringContaining("repaired in 10.0 s") as string, since: 4_000 });
   expect(explained("report").find((reason) => reason.code === "drift")?.next).toContain("reported only");

@@ -19,7 +19,7 @@ const running = (patch: Partial<LifecycleRow> = {}): LifecycleRow =>
 const anyRow = fc.record({
   status: fc.constantFrom("pending", "running", "lost" as const),
   sentAt: fc.option(fc.constant(instant(1)), { nil: undefined }),
-  cancelReason: fc.option(fc.constantFrom("operator", "timeout", "absent", "dispatch_deadline" as const), { nil: undefined }),
+  cancelReason: fc.option(fc.constantFrom("operator", "timeout", "absent", "dispatch_deadline", "rollout" as const), { nil: undefined }),
   age: fc.integer({ min: 0, max: 10_000_000 }),
   dispatchDeadline: fc.integer({ min: 0, max: 20_000_000 }).map(instant),
 });

@@ -33,15 +33,15 @@ export function visiblePlacement({ placement, observed, hostStatus, openRow }: P
   return { state: observed.state, because: `its host reports it ${observed.state}` };
 }
 
-/** The deployment's word, from its placements that are not removed. */
-export function deploymentStatus(desired: DesiredState, placements: readonly PlacementFacts[]): DeploymentStatus {
+/** The deployment's word, from its placements that are not removed. `rolling`: a rollout is open, so more is to come even where no row is. */
+export function deploymentStatus(desired: DesiredState, placements: readonly PlacementFacts[], rolling = false): DeploymentStatus {
   const present = placements.filter((facts) => facts.placement.removedAt === undefined);
   const open = present.filter((facts) => facts.openRow !== undefined);
   if (desired === "absent") {
     if (present.length === 0) return "torn_down";
     return open.length > 0 ? "tearing_down" : "teardown_failed";
   }
-  if (open.some((facts) => facts.openRow?.status !== "lost")) return "deploying";
+  if (rolling || open.some((facts) => facts.openRow?.status !== "lost")) return "deploying";
   const states = present.map((facts) => visiblePlacement(facts).state);
   const good = states.filter((state) => state === desired).length;
   if (good === states.length && states.length > 0) return "active";

@@ -4,9 +4,11 @@ import type { LifecycleRow } from "../lifecycle/row.ts";
 import type { Reason } from "../liveness/decide-health.ts";
 import type { DeploymentRecord } from "../ports/records.ts";
 import type { PlacementView } from "../ports/store.ts";
+import type { RolloutRecord } from "../rollout/record.ts";
 import type { Instant } from "../time.ts";
 import type { ExplainedState } from "./explain-lifecycle.ts";
 import { explainPlacement } from "./explain-placement.ts";
+import { explainRollout } from "./explain-rollout.ts";
 
 export interface DeploymentExplainFacts {
   readonly deployment: DeploymentRecord;
@@ -14,22 +16,25 @@ export interface DeploymentExplainFacts {
   readonly placements: readonly PlacementView[];
   /** Newest rows of the deployment, newest first. */
   readonly rows: readonly LifecycleRow[];
+  readonly rollout: RolloutRecord | undefined;
+  /** What the open rollout waits for, as just decided. */
+  readonly waitingFor: string | undefined;
   readonly now: Instant;
 }
 
 /** More than a person reads; the rest is counted and said. */
 const MAX_EXPLAINED = 10;
 
-export function explainDeployment({ deployment, placements, rows, now }: DeploymentExplainFacts): ExplainedState {
+export function explainDeployment({ deployment, placements, rows, rollout, waitingFor, now }: DeploymentExplainFacts): ExplainedState {
   const { name, desired } = deployment;
   if (deployment.deletedAt !== undefined) {
     return { summary: `${name} is torn down.`, reasons: [{ code: "torn_down", message: "Every placement was torn down.", next: "Deploy it again under the same name if you want it back.", since: deployment.deletedAt }] };
   }
   const off = placements.filter((view) => visiblePlacement(view).state !== desired || view.openRow !== undefined || view.hostStatus !== "active");
-  const reasons: Reason[] = [];
+  const reasons: Reason[] = explainRollout(rollout, deployment, waitingFor);
   for (const view of off.slice(0, MAX_EXPLAINED)) {
     const lastRow = rows.find((row) => row.placementId === view.placement.id);
-    const explained = explainPlacement({ view, lastRow, reconcile: deployment.reconcile, now });
+    const explained = explainPlacement({ view, lastRow, reconcile: deployment.reconcile, rollout, now });
     reasons.push(...explained.reasons.map((reason) => ({ ...reason, message: `${view.hostName}: ${reason.message}` })));
   }
   if (off.length > MAX_EXPLAINED) {

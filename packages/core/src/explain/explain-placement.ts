@@ -7,19 +7,23 @@ import type { ReconcileMode } from "../ports/records.ts";
 import type { PlacementView } from "../ports/store.ts";
 import { assessDrift, type DriftAssessment } from "../reconcile/assess-drift.ts";
 import { differenceWords } from "../reconcile/differences.ts";
+import type { RolloutRecord } from "../rollout/record.ts";
 import { RECONCILE_MAX_ATTEMPTS } from "../retry/backoff.ts";
 import type { Instant } from "../time.ts";
 import { explainLifecycle, type ExplainedState } from "./explain-lifecycle.ts";
+import { explainMember } from "./explain-rollout.ts";
 
 export interface PlacementExplainFacts {
   readonly view: PlacementView;
   /** The newest row of this placement, open or not. */
   readonly lastRow: LifecycleRow | undefined;
   readonly reconcile: ReconcileMode;
+  /** The newest of its deployment. */
+  readonly rollout: RolloutRecord | undefined;
   readonly now: Instant;
 }
 
-export function explainPlacement({ view, lastRow, reconcile, now }: PlacementExplainFacts): ExplainedState {
+export function explainPlacement({ view, lastRow, reconcile, rollout, now }: PlacementExplainFacts): ExplainedState {
   const { placement, observed, openRow, hostName, hostStatus } = view;
   const { state, because } = visiblePlacement({ placement, observed, hostStatus, openRow });
   const reasons: Reason[] = [];
@@ -29,6 +33,7 @@ export function explainPlacement({ view, lastRow, reconcile, now }: PlacementExp
   if (hostStatus === "suspect" || hostStatus === "unreachable" || hostStatus === "decommissioned") {
     reasons.push({ code: `host_${hostStatus}`, message: `Its host ${hostName} is ${hostStatus}: what it last reported may no longer be so.`, next: `skep explain host ${hostName}` });
   }
+  reasons.push(...explainMember(rollout, placement));
   const row = openRow ?? (lastRow?.status === "failed" || lastRow?.status === "cancelled" ? lastRow : undefined);
   if (row !== undefined) reasons.push(...explainLifecycle({ row, hostName, hostStatus, now }).reasons);
   if (observed === undefined) {
@@ -43,7 +48,7 @@ export function explainPlacement({ view, lastRow, reconcile, now }: PlacementExp
   }
   // What died or is an older generation has its own reason above; what was changed behind our back has none yet.
   const changed = openRow === undefined && observed?.components.some((component) => (component.drift?.length ?? 0) > 0);
-  const drift = changed === true ? assessDrift({ placement, hostStatus, observed, lastRow, deployment: { reconcile } }, now) : undefined;
+  const drift = changed === true ? assessDrift({ placement, hostStatus, observed, lastRow, rollout, deployment: { reconcile } }, now) : undefined;
   if (drift !== undefined) reasons.push({ code: "drift", message: `It differs from what is desired: ${differenceWords(drift)}.`, next: driftNext(drift, placement.deployment, now), since: observed?.changedAt });
   if (openRow === undefined && state !== placement.desired) reasons.push(...retries(view, reconcile, now));
   if (reasons.length === 0) {

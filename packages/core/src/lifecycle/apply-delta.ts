@@ -106,6 +106,7 @@ export function confirmedCancel(reason: CancelReason | undefined): { status: Lif
     case "dispatch_deadline":
       return { status: "failed", failureCode: "dispatch_failed" };
     case "operator":
+    case "rollout":
     case undefined:
       return { status: "cancelled" };
   }

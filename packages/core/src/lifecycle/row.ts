@@ -10,7 +10,7 @@ export interface StepResult {
   readonly ms: number;
 }
 
-export const CANCEL_REASONS = ["operator", "timeout", "absent", "dispatch_deadline"] as const;
+export const CANCEL_REASONS = ["operator", "timeout", "absent", "dispatch_deadline", "rollout"] as const;
 /** Why the master wants a job stopped; decides what a confirmed cancel is called in the ledger. */
 export type CancelReason = (typeof CANCEL_REASONS)[number];
 

@@ -3,6 +3,7 @@ import type { BootReport } from "../agent/boot.ts";
 import type { ObservedState, ReportedComponent, ReportedPlacement } from "../agent/observed.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { CertStatus } from "../enrolment/decide-pin.ts";
+import type { RolloutWish } from "../rollout/policy.ts";
 import type { DeploymentId, Fingerprint, HostId, JobId, PlacementId, TokenId } from "../ids.ts";
 import type { HostStatus } from "../liveness/decide-host.ts";
 import type { Spec } from "../spec/spec.ts";
@@ -106,6 +107,8 @@ export interface DeploymentRecord {
   readonly desired: DesiredState;
   readonly reconcile: ReconcileMode;
   readonly placement: PlacementRequest;
+  /** How carefully its changes go through its placements, where it says so. */
+  readonly rollout: RolloutWish;
   /** Derived from placements and open rows; stored so that lists need no join. */
   readonly status: DeploymentStatus;
   readonly lastError: string | undefined;

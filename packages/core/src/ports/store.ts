@@ -8,10 +8,11 @@ import type { BootReport } from "../agent/boot.ts";
 import type { ObservedState, ReportedPlacement } from "../agent/observed.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { Pin } from "../enrolment/decide-pin.ts";
-import type { DeploymentId, Fingerprint, HostId, JobId, PlacementId, TokenId } from "../ids.ts";
+import type { DeploymentId, Fingerprint, HostId, JobId, PlacementId, RolloutId, TokenId } from "../ids.ts";
 import type { HostStatus } from "../liveness/decide-host.ts";
 import type { LifecycleRow, RowChange, RowOptions, StepResult } from "../lifecycle/row.ts";
 import type { LifecycleStatus, Operation } from "../lifecycle/states.ts";
+import type { NewRollout, RolloutPatch, RolloutRecord } from "../rollout/record.ts";
 import type { JobInventory } from "../sweep/decide-sweep.ts";
 import type { Instant } from "../time.ts";
 import type {
@@ -37,6 +38,12 @@ export interface LifecycleQuery extends Page {
   readonly status?: LifecycleStatus | undefined;
   readonly open?: boolean | undefined;
   /** Newest first instead of oldest first. */
+  readonly newestFirst?: boolean | undefined;
+}
+
+export interface RolloutQuery extends Page {
+  readonly deploymentId?: DeploymentId | undefined;
+  readonly open?: boolean | undefined;
   readonly newestFirst?: boolean | undefined;
 }
 
@@ -111,6 +118,8 @@ export interface Reads {
   listOrphans(limit: number): Promise<readonly OrphanRecord[]>;
   findLifecycle(id: string): Promise<LifecycleRow | undefined>;
   listLifecycle(query: LifecycleQuery): Promise<readonly LifecycleRow[]>;
+  findRollout(id: string): Promise<RolloutRecord | undefined>;
+  listRollouts(query: RolloutQuery): Promise<readonly RolloutRecord[]>;
   fleetCounts(): Promise<FleetCounts>;
   /** Committed events after the cursor, in an order in which none can appear later in front. `undefined` = from the start. */
   readEvents(after: EventCursor | undefined, limit: number, filter?: EventFilter): Promise<EventPage>;
@@ -227,11 +236,14 @@ export interface Tx extends Reads {
 
   /** Locks the deployment against every other change until the transaction ends. */
   lockDeployment(id: DeploymentId): Promise<DeploymentRecord | undefined>;
-  insertDeployment(deployment: Pick<DeploymentRecord, "id" | "name" | "generation" | "desired" | "reconcile" | "placement">): Promise<"inserted" | "deployment_exists">;
-  casDeployment(id: DeploymentId, expectedVersion: number, patch: { generation?: number; desired?: DesiredState; reconcile?: DeploymentRecord["reconcile"]; placement?: DeploymentRecord["placement"]; status?: DeploymentStatus; lastError?: string | null; deleted?: boolean }): Promise<boolean>;
+  insertDeployment(deployment: Pick<DeploymentRecord, "id" | "name" | "generation" | "desired" | "reconcile" | "placement" | "rollout">): Promise<"inserted" | "deployment_exists">;
+  casDeployment(id: DeploymentId, expectedVersion: number, patch: { generation?: number; desired?: DesiredState; reconcile?: DeploymentRecord["reconcile"]; placement?: DeploymentRecord["placement"]; rollout?: DeploymentRecord["rollout"]; status?: DeploymentStatus; lastError?: string | null; deleted?: boolean }): Promise<boolean>;
   insertGeneration(generation: Omit<GenerationRecord, "createdAt">): Promise<void>;
   insertPlacement(placement: Pick<PlacementRecord, "id" | "deploymentId" | "hostId" | "desired" | "epoch" | "generation">): Promise<void>;
   casPlacement(id: PlacementId, expectedVersion: number, patch: { desired?: DesiredState; epoch?: number; generation?: number; appliedGeneration?: number | null; reconcileAttempts?: number; reconcileNotBefore?: Instant | null; removed?: boolean }): Promise<boolean>;
+  /** The deployment already has an open rollout → "rollout_open" and nothing is written. */
+  insertRollout(rollout: NewRollout): Promise<"inserted" | "rollout_open">;
+  casRollout(id: RolloutId, expectedVersion: number, patch: RolloutPatch): Promise<boolean>;
   /** The placement already has an open row → "operation_in_progress" and nothing is written. */
   insertLifecycle(row: NewLifecycleRow): Promise<"inserted" | "operation_in_progress">;
   /** Locks and reads rows by id, in id order, so that two batches cannot deadlock. */
@@ -289,6 +301,8 @@ export interface ReconcileCase {
   readonly hostStatus: HostStatus;
   readonly observed: ObservedRecord | undefined;
   readonly lastRow: LifecycleRow | undefined;
+  /** The deployment's newest. */
+  readonly rollout: RolloutRecord | undefined;
 }
 
 /** Separate pools, so that a slow API query cannot starve heartbeats, nor a sweep either (faults F21). */
@@ -320,7 +334,7 @@ export interface Store extends Reads {
   close(): Promise<void>;
 }
 
-export const SIGNAL_TOPICS = ["lifecycle", "pins", "events"] as const;
+export const SIGNAL_TOPICS = ["lifecycle", "pins", "events", "rollouts"] as const;
 export type SignalTopic = (typeof SIGNAL_TOPICS)[number];
 
 export type { StepResult };

@@ -5,6 +5,7 @@
 import { isTerminal, type Operation } from "../lifecycle/states.ts";
 import type { ReconcileCase } from "../ports/store.ts";
 import { RECONCILE_CAP_MS, RECONCILE_MAX_ATTEMPTS, reconcileDelayMs } from "../retry/backoff.ts";
+import { isHeld, refusalOf, type RolloutRecord } from "../rollout/record.ts";
 import { addMs, type Instant } from "../time.ts";
 import { differenceWords, differencesOf } from "./differences.ts";
 
@@ -14,12 +15,15 @@ export type ReconcileDecision =
   | { readonly kind: "wait"; readonly attempts: number; readonly notBefore: Instant; readonly because: string }
   | { readonly kind: "give_up"; readonly attempts: number; readonly because: string };
 
-type Facts = Pick<ReconcileCase, "placement" | "hostStatus" | "observed" | "lastRow"> & { readonly deployment: Pick<ReconcileCase["deployment"], "reconcile"> };
+type Facts = Pick<ReconcileCase, "placement" | "hostStatus" | "observed" | "lastRow"> & { readonly deployment: Pick<ReconcileCase["deployment"], "reconcile">; readonly rollout: Pick<RolloutRecord, "status" | "members" | "generation"> | undefined };
 
 /** Why nobody repairs it, however it differs; undefined = the reconciler may. */
-export function heldBack({ deployment, lastRow }: Facts): string | undefined {
+export function heldBack({ placement, deployment, lastRow, rollout }: Facts): string | undefined {
   if (deployment.reconcile !== "auto") return "the deployment only reports drift";
-  if (lastRow?.status === "cancelled") return "the last operation was cancelled by an operator";
+  if (rollout !== undefined && isHeld(rollout, placement.id)) return "its rollout is open and decides about it";
+  const refusal = rollout === undefined ? undefined : refusalOf(rollout, placement);
+  if (refusal !== undefined) return `the gate of its rollout refused generation ${placement.generation}: ${refusal}`;
+  if (lastRow?.status === "cancelled" && lastRow.cancelReason !== "rollout") return "the last operation was cancelled by an operator";
   if (lastRow?.failureCode === "rejected") return "the agent refused the last operation; the same again would be refused again";
   return undefined;
 }
