@@ -47,7 +47,8 @@ TABLE deployments
   created_at timestamp with time zone NOT NULL DEFAULT now()
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   deleted_at timestamp with time zone
-  version counter NOT NULL DEFAULT 1;
+  version counter NOT NULL DEFAULT 1
+  rollout jsonb NOT NULL DEFAULT '{}'::jsonb;
 TABLE enrollment_tokens
   id uuid NOT NULL
   host_id uuid NOT NULL
@@ -214,6 +215,31 @@ TABLE placements
   created_at timestamp with time zone NOT NULL DEFAULT now()
   removed_at timestamp with time zone
   version counter NOT NULL DEFAULT 1;
+TABLE rollouts
+  id uuid NOT NULL
+  deployment_id uuid NOT NULL
+  deployment text NOT NULL
+  action text NOT NULL
+  status text NOT NULL
+  generation counter NOT NULL
+  desired text NOT NULL
+  base_generation counter
+  base_desired text NOT NULL
+  rollback_generation counter
+  policy jsonb NOT NULL
+  components jsonb
+  patched_generation counter
+  whole boolean NOT NULL
+  timeout_s integer
+  wave integer NOT NULL
+  promoted boolean NOT NULL DEFAULT false
+  members jsonb NOT NULL
+  because text NOT NULL
+  progress_at timestamp with time zone NOT NULL DEFAULT now()
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  completed_at timestamp with time zone
+  version counter NOT NULL DEFAULT 1;
 
 -- constraints
 api_tokens CONSTRAINT api_tokens_pkey PRIMARY KEY (id);
@@ -259,7 +285,7 @@ hosts CONSTRAINT hosts_status CHECK ((status = ANY (ARRAY['pending'::text, 'enro
 hosts CONSTRAINT hosts_tombstone CHECK (((status = 'decommissioned'::text) = (decommissioned_at IS NOT NULL)));
 idempotency_keys CONSTRAINT idempotency_keys_pkey PRIMARY KEY (scope, key);
 idempotency_keys CONSTRAINT idempotency_keys_whole CHECK (((completed_at IS NULL) = (status IS NULL)));
-lifecycle CONSTRAINT lifecycle_cancel_reason CHECK ((cancel_reason = ANY (ARRAY['operator'::text, 'timeout'::text, 'absent'::text, 'dispatch_deadline'::text])));
+lifecycle CONSTRAINT lifecycle_cancel_reason CHECK ((cancel_reason = ANY (ARRAY['operator'::text, 'timeout'::text, 'absent'::text, 'dispatch_deadline'::text, 'rollout'::text])));
 lifecycle CONSTRAINT lifecycle_cancel_whole CHECK (((cancel_reason IS NULL) = (cancel_requested_at IS NULL)));
 lifecycle CONSTRAINT lifecycle_deployment_id_fkey FOREIGN KEY (deployment_id) REFERENCES deployments(id);
 lifecycle CONSTRAINT lifecycle_failed_has_code CHECK (((status = 'failed'::text) = (failure_code IS NOT NULL)));
@@ -281,6 +307,14 @@ placements CONSTRAINT placements_deployment_id_fkey FOREIGN KEY (deployment_id) 
 placements CONSTRAINT placements_desired CHECK ((desired = ANY (ARRAY['running'::text, 'stopped'::text, 'absent'::text])));
 placements CONSTRAINT placements_host_id_fkey FOREIGN KEY (host_id) REFERENCES hosts(id);
 placements CONSTRAINT placements_pkey PRIMARY KEY (id);
+rollouts CONSTRAINT rollouts_action CHECK ((action = ANY (ARRAY['deploy'::text, 'mutate'::text, 'redeploy'::text, 'rollback'::text])));
+rollouts CONSTRAINT rollouts_back_to_something CHECK (((rollback_generation IS NULL) OR (base_generation IS NOT NULL)));
+rollouts CONSTRAINT rollouts_base_desired CHECK ((base_desired = ANY (ARRAY['running'::text, 'stopped'::text])));
+rollouts CONSTRAINT rollouts_deployment_id_fkey FOREIGN KEY (deployment_id) REFERENCES deployments(id);
+rollouts CONSTRAINT rollouts_desired CHECK ((desired = ANY (ARRAY['running'::text, 'stopped'::text])));
+rollouts CONSTRAINT rollouts_ended_has_end CHECK (((status = ANY (ARRAY['succeeded'::text, 'failed'::text, 'rolled_back'::text, 'superseded'::text])) = (completed_at IS NOT NULL)));
+rollouts CONSTRAINT rollouts_pkey PRIMARY KEY (id);
+rollouts CONSTRAINT rollouts_status CHECK ((status = ANY (ARRAY['running'::text, 'paused'::text, 'rolling_back'::text, 'succeeded'::text, 'failed'::text, 'rolled_back'::text, 'superseded'::text])));
 
 -- indexes
 CREATE UNIQUE INDEX deployments_live_name ON public.deployments USING btree (name) WHERE (deleted_at IS NULL);
@@ -304,6 +338,8 @@ CREATE INDEX lifecycle_open_by_host ON public.lifecycle USING btree (host_id, id
 CREATE INDEX placements_by_deployment ON public.placements USING btree (deployment_id, id);
 CREATE INDEX placements_by_host ON public.placements USING btree (host_id, id) WHERE (removed_at IS NULL);
 CREATE UNIQUE INDEX placements_once_per_host ON public.placements USING btree (deployment_id, host_id) WHERE (removed_at IS NULL);
+CREATE INDEX rollouts_by_deployment ON public.rollouts USING btree (deployment_id, id);
+CREATE UNIQUE INDEX rollouts_one_open ON public.rollouts USING btree (deployment_id) WHERE (status = ANY (ARRAY['running'::text, 'paused'::text, 'rolling_back'::text]));
 
 -- functions
 CREATE OR REPLACE FUNCTION public.bump_pin_version()
@@ -337,3 +373,4 @@ CREATE CONSTRAINT TRIGGER host_certs_bump_pins AFTER INSERT OR DELETE OR UPDATE 
 CREATE CONSTRAINT TRIGGER hosts_bump_pins AFTER UPDATE OF status, rotation_wanted ON public.hosts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.rotation_wanted IS DISTINCT FROM new.rotation_wanted) OR ((old.status IS DISTINCT FROM new.status) AND (('decommissioned'::text = old.status) OR ('decommissioned'::text = new.status))))) EXECUTE FUNCTION bump_pin_version();
 CREATE TRIGGER lifecycle_notify AFTER INSERT ON public.lifecycle FOR EACH STATEMENT EXECUTE FUNCTION notify_topic('lifecycle');
 CREATE TRIGGER lifecycle_terminal_frozen BEFORE UPDATE ON public.lifecycle FOR EACH ROW WHEN ((old.status = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text, 'superseded'::text]))) EXECUTE FUNCTION freeze_terminal_lifecycle();
+CREATE TRIGGER rollouts_notify AFTER INSERT OR UPDATE ON public.rollouts FOR EACH STATEMENT EXECUTE FUNCTION notify_topic('rollouts');

@@ -15,6 +15,7 @@ import * as hosts from "./hosts.ts";
 import * as idempotency from "./idempotency.ts";
 import * as lifecycle from "./lifecycle.ts";
 import * as placements from "./placements.ts";
+import * as rollouts from "./rollouts.ts";
 import * as tokens from "./tokens.ts";
 
 /** Pins are read from a pool of their own choosing: nobody is admitted without them. */
@@ -37,6 +38,8 @@ export const bindReads = (db: Db, pinsDb: Db = db): Reads => ({
   listOrphans: (limit) => hosts.listOrphans(db, limit),
   findLifecycle: (id) => lifecycle.findLifecycle(db, id),
   listLifecycle: (query) => lifecycle.listLifecycle(db, query),
+  findRollout: (id) => rollouts.findRollout(db, id),
+  listRollouts: (query) => rollouts.listRollouts(db, query),
   fleetCounts: () => fleetCounts(db),
   readEvents: (after, limit, filter) => events.readEvents(db, after, limit, filter),
   recentEvents: (limit, filter) => events.recentEvents(db, limit, filter),
@@ -71,6 +74,8 @@ export const bindTx = (db: Db): Tx =>
     casPlacement: (id, version, patch) => placements.casPlacement(db, id, version, patch),
     placementStates: (hostIds) => placements.placementStates(db, hostIds),
     bootReports: (hostIds) => hosts.bootReports(db, hostIds),
+    insertRollout: (rollout) => rollouts.insertRollout(db, rollout),
+    casRollout: (id, version, patch) => rollouts.casRollout(db, id, version, patch),
     insertLifecycle: (row) => lifecycle.insertLifecycle(db, row),
     lockLifecycle: (ids) => lifecycle.lockLifecycle(db, ids),
     casLifecycle: (change) => lifecycle.casLifecycle(db, change),

@@ -1,7 +1,7 @@
 /** The schema against core's vocabulary and against drizzle's tables: each both ways, so that neither can gain or lose a word alone. */
 import {
   AGENT_PHASES, CANCEL_REASONS, CERT_STATUSES, DEPLOYMENT_STATUSES, DESIRED_STATES, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES, LIFECYCLE_PHASES, LIFECYCLE_STATUSES,
-  OBSERVED_STATES, OPEN_STATUSES, OPERATIONS, RECONCILE_MODES, ROLES, TERMINAL_STATUSES,
+  OBSERVED_STATES, OPEN_STATUSES, OPERATIONS, RECONCILE_MODES, ROLES, ROLLOUT_ACTIONS, ROLLOUT_STATUSES, ENDED_ROLLOUT_STATUSES, OPEN_ROLLOUT_STATUSES, TERMINAL_STATUSES,
 } from "@skep/core";
 import { runSql } from "@skep/store/server";
 import { useDatabase } from "@skep/testkit/vitest";
@@ -28,6 +28,11 @@ const VOCABULARY: Readonly<Record<string, readonly string[]>> = {
   lifecycle_cancel_reason: CANCEL_REASONS,
   lifecycle_failure_code: FAILURE_CODES,
   lifecycle_terminal_has_end: TERMINAL_STATUSES,
+  rollouts_action: ROLLOUT_ACTIONS,
+  rollouts_status: ROLLOUT_STATUSES,
+  rollouts_desired: ["running", "stopped"],
+  rollouts_base_desired: ["running", "stopped"],
+  rollouts_ended_has_end: ENDED_ROLLOUT_STATUSES,
   events_severity: EVENT_SEVERITIES,
   audit_log_outcome: ["allowed", "denied"],
   api_tokens_role: ROLES,
@@ -45,6 +50,8 @@ test("the partial indexes span exactly the open states, and the freeze exactly t
   const indexes = await runSql(database.url, "SELECT indexdef FROM pg_indexes WHERE indexname IN ('lifecycle_one_open', 'lifecycle_open', 'lifecycle_open_by_host')");
   expect(indexes).toHaveLength(3);
   for (const row of indexes) expect(literals(row["indexdef"])).toEqual([...OPEN_STATUSES].sort());
+  const [rollouts] = await runSql(database.url, "SELECT indexdef FROM pg_indexes WHERE indexname = 'rollouts_one_open'");
+  expect(literals(rollouts!["indexdef"])).toEqual([...OPEN_ROLLOUT_STATUSES].sort());
   const [trigger] = await runSql(database.url, "SELECT pg_get_triggerdef(oid) AS definition FROM pg_trigger WHERE tgname = 'lifecycle_terminal_frozen'");
   expect(literals(trigger!["definition"])).toEqual([...TERMINAL_STATUSES].sort());
 });

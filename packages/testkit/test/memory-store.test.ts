@@ -10,7 +10,7 @@ const job = "j-1" as JobId;
 
 async function seed(tx: Tx): Promise<void> {
   await tx.insertHost({ id: host, name: "web-01", labels: {}, notes: undefined, address: undefined, agentPort: 1, allowedCidr: undefined });
-  await tx.insertDeployment({ id: deployment, name: "web", generation: 1, desired: "running", reconcile: "auto", placement: { replicas: 1 } });
+  await tx.insertDeployment({ id: deployment, name: "web", generation: 1, desired: "running", reconcile: "auto", placement: { replicas: 1 }, rollout: {} });
   await tx.insertPlacement({ id: placement, deploymentId: deployment, hostId: host, desired: "running", epoch: 1, generation: 1 });
   await insertRow(tx, job);
 }

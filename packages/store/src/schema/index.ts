@@ -5,6 +5,7 @@ export * from "./certs.ts";
 export * from "./tokens.ts";
 export * from "./deployments.ts";
 export * from "./placements.ts";
+export * from "./rollouts.ts";
 export * from "./lifecycle.ts";
 export * from "./ledgers.ts";
 export * from "./api-tokens.ts";

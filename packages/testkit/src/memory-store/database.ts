@@ -12,6 +12,7 @@ import { hostReads, hostWrites } from "./hosts.ts";
 import { identityReads, identityWrites } from "./identity.ts";
 import { lifecycleReads, lifecycleWrites } from "./lifecycle.ts";
 import { passStatements } from "./passes.ts";
+import { rolloutReads, rolloutWrites } from "./rollouts.ts";
 import { absorbState, emptyState, forkState, nextCount, type Context, type State, type Sync } from "./state.ts";
 
 /** Where a session gives way: before a statement, before a commit, and after it, when only the answer can still be lost. */
@@ -161,6 +162,7 @@ function readsOf(context: Context): Sync<Reads> {
     ...hostReads(context),
     ...identityReads(context),
     ...deploymentReads(context),
+    ...rolloutReads(context),
     ...lifecycleReads(context),
     ...eventReads(context),
   };
@@ -171,6 +173,7 @@ function writesOf(context: Context): Sync<Omit<Tx, keyof Reads>> {
     ...hostWrites(context),
     ...identityWrites(context),
     ...deploymentWrites(context),
+    ...rolloutWrites(context),
     ...lifecycleWrites(context),
     ...eventWrites(context),
     writeBeats: (beats) => writeBeats(context, beats),

@@ -85,17 +85,18 @@ export function deploymentWrites({ state, policy, now }: Context): DeploymentWri
       for (const other of state.deployments.values()) if (other.name === deployment.name && other.deletedAt === undefined) return "deployment_exists";
       state.deployments.set(deployment.id, {
         id: deployment.id, name: deployment.name, generation: deployment.generation, desired: deployment.desired, reconcile: deployment.reconcile,
-        placement: jsonCopy(deployment.placement), status: "pending", lastError: undefined, createdAt: now(), updatedAt: now(), deletedAt: undefined, version: 1,
+        placement: jsonCopy(deployment.placement), rollout: jsonCopy(deployment.rollout), status: "pending", lastError: undefined, createdAt: now(), updatedAt: now(), deletedAt: undefined, version: 1,
       });
       return "inserted";
     },
-    casDeployment: (id, expectedVersion, { lastError, deleted, placement, ...patch }) => {
+    casDeployment: (id, expectedVersion, { lastError, deleted, placement, rollout, ...patch }) => {
       const deployment = state.deployments.get(id);
       if (deployment === undefined || (deployment.version !== expectedVersion && policy.compareAndSet)) return false;
       const next: DeploymentRecord = {
         ...deployment,
         ...patch,
         ...(placement === undefined ? {} : { placement: jsonCopy(placement) }),
+        ...(rollout === undefined ? {} : { rollout: jsonCopy(rollout) }),
         ...(lastError === undefined ? {} : { lastError: lastError ?? undefined }),
         ...(deleted === undefined ? {} : { deletedAt: deleted ? (deployment.deletedAt ?? now()) : undefined }),
         updatedAt: now(),

@@ -84,7 +84,10 @@ function reconcileCases(context: Context, after: string | undefined, all: boolea
     const told = deployment.reconcile === "report" && placement.reconcileNotBefore !== undefined;
     if (!told && !differs(placement, observed)) continue;
     const host = state.hosts.get(placement.hostId)!;
-    cases.push({ placement, observed, deployment, hostName: host.name, hostStatus: host.status, lastRow: rows.at(-1) });
+    cases.push({
+      placement, observed, deployment, hostName: host.name, hostStatus: host.status, lastRow: rows.at(-1),
+      rollout: [...state.rollouts.values()].filter((one) => one.deploymentId === deployment.id).sort((a, b) => a.createdAt - b.createdAt || byId(a, b)).at(-1),
+    });
   }
   return cases;
 }

@@ -14,7 +14,7 @@ export function deploymentRules(world: () => World): void {
     expect(await store.findDeployment(deploymentId)).toEqual(deployment);
     expect(await store.findGeneration(deploymentId, 1)).toMatchObject({ deploymentId, generation: 1, spec: SPEC, specHash: "a".repeat(64) });
     expect(await store.findGeneration(deploymentId, 2)).toBeUndefined();
-    const insert = () => store.transaction((tx) => tx.insertDeployment({ id: newId<DeploymentId>(), name, generation: 1, desired: "running", reconcile: "report", placement: { replicas: 2 } }));
+    const insert = () => store.transaction((tx) => tx.insertDeployment({ id: newId<DeploymentId>(), name, generation: 1, desired: "running", reconcile: "report", placement: { replicas: 2 }, rollout: { canary: 1 } }));
     expect(await insert()).toBe("deployment_exists");
     expect(await store.transaction((tx) => tx.casDeployment(deploymentId, deployment.version, { deleted: true, desired: "absent", status: "torn_down" }))).toBe(true);
     expect(await store.findDeployment(name)).toBeUndefined();

@@ -49,7 +49,7 @@ export class World {
     const on = hostId ?? (await this.host());
     const placed = { hostId: on, deploymentId: newId<DeploymentId>(), placementId: newId<PlacementId>(), name: `app-${made++}` };
     await this.store.transaction(async (tx) => {
-      await tx.insertDeployment({ id: placed.deploymentId, name: placed.name, generation: 1, desired, reconcile: "auto", placement: { hosts: ["x"] } });
+      await tx.insertDeployment({ id: placed.deploymentId, name: placed.name, generation: 1, desired, reconcile: "auto", placement: { hosts: ["x"] }, rollout: {} });
       await tx.insertGeneration({ deploymentId: placed.deploymentId, generation: 1, spec: SPEC, specHash: "a".repeat(64) });
       await tx.insertPlacement({ id: placed.placementId, deploymentId: placed.deploymentId, hostId: on, desired, epoch: 1, generation: 1 });
     });
