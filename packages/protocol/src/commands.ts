@@ -79,7 +79,7 @@ export const jobView = z.object({
 });
 export type JobView = z.infer<typeof jobView>;
 
-export const CANCEL_REASONS_WIRE = ["operator", "timeout", "absent", "dispatch_deadline"] as const;
+export const CANCEL_REASONS_WIRE = ["operator", "timeout", "absent", "dispatch_deadline", "rollout"] as const;
 export const cancelRequest = z.object({
   reason: z.enum(CANCEL_REASONS_WIRE).default("operator"),
   /** Who the tombstone is for, when the agent does not know the job. */

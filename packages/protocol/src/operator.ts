@@ -1,7 +1,7 @@
 /** The operator API: requests are strict (an unknown field is a typo that would otherwise do nothing), replies are documented. */
 import {
   AGENT_PHASES, CERT_STATUSES, COMPONENT_STATES, DEPLOYMENT_STATUSES, DESIRED_STATES, DRIFT_ACTIONS, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES,
-  LIFECYCLE_PHASES, LIFECYCLE_STATUSES, OBSERVED_STATES, OPERATIONS, RECONCILE_MODES, ROLES,
+  LIFECYCLE_PHASES, LIFECYCLE_STATUSES, MEMBER_STATES, OBSERVED_STATES, OPERATIONS, RECONCILE_MODES, ROLES, ROLLBACK_STATES, ROLLOUT_ACTIONS, ROLLOUT_STATUSES, UPDATE_ORDERS,
 } from "@skep/core";
 import { z } from "zod";
 import { cleanText, counterSchema, idSchema, labelsSchema, listOf, nameSchema, pageQuery, refSchema } from "./common.ts";
@@ -89,12 +89,26 @@ export const placementRequest = z.strictObject({
   replicas: z.int().min(1).max(1000).optional(),
   constraints: labelsSchema.optional(),
 }).refine((p) => p.hosts === undefined || p.replicas === undefined, "give hosts or replicas, not both");
+/** How a change in place goes through the placements; what is left out has a safe default (docs/rollouts.md). */
+export const rolloutRequest = z.strictObject({
+  max_parallel: z.union([z.int().min(1).max(1000), z.string().regex(/^([1-9][0-9]?|100)%$/, "must be a number or a share from 1% to 100%")]).optional(),
+  min_healthy_s: z.int().min(0).max(86_400).optional(),
+  progress_deadline_s: z.int().min(1).max(86_400).optional(),
+  canary: z.int().min(0).max(1000).optional(),
+  auto_promote: z.boolean().optional(),
+  auto_rollback: z.boolean().optional(),
+  /** The same as the spec's update_order. */
+  order: z.enum(UPDATE_ORDERS).optional(),
+});
+export type RolloutRequest = z.infer<typeof rolloutRequest>;
 export const deployRequest = z.strictObject({
   name: nameSchema,
   spec: specSchema,
   placement: placementRequest.default({ replicas: 1 }),
   reconcile: z.enum(RECONCILE_MODES).default("auto"),
   timeout_s: z.int().min(1).max(86_400).optional(),
+  /** Kept with the deployment, for its later changes too. */
+  rollout: rolloutRequest.optional(),
   /** Deploy over an existing deployment of that name instead of refusing. */
   replace: z.boolean().default(false),
   dry_run: z.boolean().default(false),
@@ -121,28 +135,41 @@ export const mutateRequest = z.strictObject({
   desired: z.enum(["running", "stopped"]).optional(),
   restart: z.boolean().optional(),
   timeout_s: z.int().min(1).max(86_400).optional(),
+  /** For this change only. */
+  rollout: rolloutRequest.optional(),
   dry_run: z.boolean().default(false),
 }).refine((m) => m.components !== undefined || m.env !== undefined || m.desired !== undefined || m.restart === true, "nothing to change: give components, env, desired or restart");
 export type MutateRequest = z.infer<typeof mutateRequest>;
-export const redeployRequest = z.strictObject({ timeout_s: z.int().min(1).max(86_400).optional() }).default({});
-export const rollbackRequest = z.strictObject({ generation: counterSchema.min(1), timeout_s: z.int().min(1).max(86_400).optional() });
+export const redeployRequest = z.strictObject({ timeout_s: z.int().min(1).max(86_400).optional(), rollout: rolloutRequest.optional() }).default({});
+export const rollbackRequest = z.strictObject({ generation: counterSchema.min(1), timeout_s: z.int().min(1).max(86_400).optional(), rollout: rolloutRequest.optional() });
 export const teardownRequest = z.strictObject({ force: z.boolean().default(false), /** Named volumes go too; without it they are kept. */ volumes: z.boolean().default(false), timeout_s: z.int().min(1).max(86_400).optional() }).default({ force: false, volumes: false });
 
 export const acceptedOperation = z.object({
   deployment_id: idSchema,
   name: z.string(),
   generation: counterSchema,
+  /** Follow it: later waves open rows of their own. Null where nothing is changed in place. */
+  rollout_id: idSchema.nullable(),
+  /** The rows that are open so far. */
   lifecycle_ids: z.array(idSchema),
   placements: z.array(z.object({ placement_id: idSchema, host_id: idSchema, host: z.string(), lifecycle_id: idSchema.nullable(), operation: z.enum(OPERATIONS).nullable() })),
   warnings: z.array(z.string()),
 });
 export type AcceptedOperation = z.infer<typeof acceptedOperation>;
+export const rolloutPolicyView = z.object({ max_parallel: z.union([z.int(), z.string()]), min_healthy_s: z.int(), progress_deadline_s: z.int(), canary: z.int(), auto_promote: z.boolean(), auto_rollback: z.boolean() });
 export const operationPlan = z.object({
   status: z.literal("dry_run"),
   name: z.string(),
   generation: counterSchema,
   hosts: z.array(z.object({ host_id: idSchema, host: z.string(), plan: z.array(z.object({ component: z.string(), action: z.enum(PLAN_ACTIONS) })), warnings: z.array(z.string()) })),
   rejected: z.array(z.object({ host: z.string(), because: z.string() })),
+  /** How it would go through the placements that stay; null where nothing is changed in place. */
+  rollout: z.object({
+    policy: rolloutPolicyView,
+    waves: z.array(z.array(z.object({ host_id: idSchema, host: z.string() }))),
+  }).nullable(),
+  /** The spec as it would be against the present one, where there is one; `from` or `to` is null where it is not there. */
+  changes: z.array(z.object({ path: z.string(), from: z.unknown(), to: z.unknown() })),
   warnings: z.array(z.string()),
 });
 export const observedView = z.object({
@@ -185,11 +212,49 @@ export const deploymentView = z.object({
   deleted_at: timeOrNull,
 });
 export type DeploymentJson = z.infer<typeof deploymentView>;
+// ---- rollouts
+export const rolloutView = z.object({
+  id: idSchema,
+  deployment_id: idSchema,
+  deployment: z.string(),
+  action: z.enum(ROLLOUT_ACTIONS),
+  status: z.enum(ROLLOUT_STATUSES),
+  generation: counterSchema,
+  /** What it would go back to; null = nothing else ever ran. */
+  base_generation: counterSchema.nullable(),
+  /** The new generation that carries the base's spec, once it goes back. */
+  rollback_generation: counterSchema.nullable(),
+  policy: rolloutPolicyView,
+  components: z.array(z.string()).nullable(),
+  wave: z.int(),
+  /** How many waves it takes if nobody is left out. */
+  waves: z.int(),
+  counts: z.object({ total: z.int(), waiting: z.int(), open: z.int(), passed: z.int(), refused: z.int(), skipped: z.int(), taken_back: z.int(), left: z.int() }),
+  because: z.string(),
+  placements: z.array(z.object({
+    placement_id: idSchema, host_id: idSchema, host: z.string(), state: z.enum(MEMBER_STATES), wave: z.int().nullable(), lifecycle_id: idSchema.nullable(),
+    rollback: z.enum(ROLLBACK_STATES).nullable(), rollback_lifecycle_id: idSchema.nullable(), because: z.string().nullable(),
+  })),
+  created_at: time,
+  updated_at: time,
+  completed_at: timeOrNull,
+});
+export type RolloutJson = z.infer<typeof rolloutView>;
+/** `waiting_for`: what it waits for right now, judged as it is read; null once it has ended. */
+export const rolloutDetail = rolloutView.extend({ waiting_for: z.string().nullable() });
+export type RolloutDetailJson = z.infer<typeof rolloutDetail>;
+export const rolloutList = listOf(rolloutView);
+export const rolloutListQuery = z.strictObject({ ...pageQuery, deployment: refSchema.optional(), open: z.stringbool().optional(), newest_first: z.stringbool().default(true) });
+export const rolloutReply = z.object({ rollout_id: idSchema, deployment_id: idSchema, status: z.enum(ROLLOUT_STATUSES), because: z.string() });
+export type RolloutReply = z.infer<typeof rolloutReply>;
+
 export const deploymentDetail = deploymentView.extend({
   spec: z.unknown(),
   spec_hash: z.string(),
   placements: z.array(placementView),
   counts: z.object({ succeeded: z.int(), failed: z.int(), pending: z.int() }),
+  /** The open rollout, or the last one. */
+  rollout: rolloutView.nullable(),
   generations: z.array(z.object({ generation: counterSchema, spec_hash: z.string(), created_at: time })),
 });
 export const deploymentList = listOf(deploymentView);

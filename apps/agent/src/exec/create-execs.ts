@@ -28,9 +28,6 @@ export interface ExecDeps {
   readonly logger: Logger;
 }
 
-/** As for jobs: a boot stage seldom takes less. */
-const BOOT_RETRY_MS = 5_000;
-
 type Because = "timeout" | "stopping" | "unheard";
 type Runnable = Driver & Required<Pick<Driver, "exec">>;
 
@@ -88,7 +85,7 @@ export function createExecs({ eyes, phase, allowed, clock, logger }: ExecDeps): 
 
   return {
     start: async (placementId, component, command) => {
-      if (phase() === "booting") throw new SkepError("agent_booting", "the boot sequence is not done", { retryAfterMs: BOOT_RETRY_MS });
+      if (phase() === "booting") throw new SkepError("agent_booting");
       if (phase() === "stopping") throw new SkepError("agent_draining");
       if (!allowed().exec) throw new SkepError("exec_not_allowed");
       if (taken >= MAX_RUNNING) throw new SkepError("too_many_execs", `${MAX_RUNNING} run already.`, { retryAfterMs: 5_000 });

@@ -1,5 +1,5 @@
 /** The executor's face: what the routes, the reporter and the simulator see of it. */
-import type { AgentPhase, Clock, DeltaResult, Driver, JobStatus, Logger, ObservedComponent, Operation, Policy, ReportedPlacement, Rng } from "@skep/core";
+import type { AgentPhase, CancelReason, Clock, DeltaResult, Driver, JobStatus, Logger, ObservedComponent, Operation, Policy, ReportedPlacement, Rng } from "@skep/core";
 import type { AcceptedReply, CancelReply, Delta, DryRunReply, JobView, PendingJob } from "@skep/protocol";
 import type { AllowanceDeps } from "./check-allowances.ts";
 import type { Floor, JournalStore, PlacementEntry } from "../journal/records.ts";
@@ -47,7 +47,7 @@ export interface StatusSnapshot {
 
 /** What `cancel` is told; every field but the reason only matters for a job that is not known (rulings 7). */
 export interface CancelAsk {
-  readonly reason: "operator" | "timeout" | "absent" | "dispatch_deadline";
+  readonly reason: CancelReason;
   readonly placement_id?: string | undefined;
   readonly operation?: Operation | undefined;
   readonly generation?: number | undefined;

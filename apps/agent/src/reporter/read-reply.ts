@@ -1,5 +1,5 @@
 /** A master's reply, item by item: one item this agent cannot read (a newer master's) never costs the others. */
-import { OPERATIONS } from "@skep/core";
+import { CANCEL_REASONS, OPERATIONS } from "@skep/core";
 import { ackSchema, idSchema, parseItems, pendingJob, type PendingJob } from "@skep/protocol";
 import { z } from "zod";
 import type { CancelAsk } from "../executor/types.ts";
@@ -25,7 +25,7 @@ export interface ReadReply {
 }
 
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value.slice(0, 1_000) : []);
-const REASONS: readonly string[] = ["operator", "timeout", "absent", "dispatch_deadline"];
+const REASONS: readonly string[] = CANCEL_REASONS;
 
 export function readReply(json: unknown): ReadReply {
   const reply = Object(json) as Record<string, unknown>;

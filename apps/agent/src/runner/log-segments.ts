@@ -2,7 +2,7 @@
  * Captured output as a row of files, each named by the offset of its first byte. An offset therefore means the same
  * byte for ever: rotation drops the oldest file and renumbers nothing, and no reader needs the writer's help.
  */
-import { closeSync, mkdirSync, openSync, readSync, readdirSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { LogLimits } from "./run-state.ts";
 
@@ -12,7 +12,6 @@ export interface LogSegment {
   readonly size: number;
 }
 
-const NEWLINE = 0x0a;
 const NAME = /^(\d{16})\.log$/;
 const nameOf = (start: number): string => `${String(start).padStart(16, "0")}.log`;
 
@@ -34,8 +33,6 @@ export interface LogWriter {
   write(chunk: Uint8Array): void;
   /** The offset of the next byte. */
   end(): number;
-  /** Before another process writes: ends the line that the last one left open, so that no line holds the words of two. */
-  endLine(): void;
   close(): void;
 }
 
@@ -45,7 +42,6 @@ export function openLogWriter(directory: string, limits: LogLimits): LogWriter {
   let start = last?.start ?? 0;
   let size = last?.size ?? 0;
   let file: number | undefined;
-  let lastByte = lastByteOf(last);
   let lostBytes = 0;
   let lostBecause = "";
 
@@ -63,7 +59,6 @@ export function openLogWriter(directory: string, limits: LogLimits): LogWriter {
       const written = writeSync(file, bytes, at, Math.min(bytes.length - at, limits.segmentBytes - size));
       at += written;
       size += written;
-      lastByte = bytes[at - 1];
     }
   };
   const write = (chunk: Uint8Array): void => {
@@ -80,23 +75,5 @@ export function openLogWriter(directory: string, limits: LogLimits): LogWriter {
       lostBecause = (error as NodeJS.ErrnoException).code ?? "unknown";
     }
   };
-  const endLine = (): void => {
-    if (lastByte !== undefined && lastByte !== NEWLINE) write(Uint8Array.of(NEWLINE));
-  };
-  return { write, endLine, end: () => start + size, close: () => file !== undefined && closeSync(file) };
-}
-
-/** undefined: nothing was written, or it cannot be read just now; then no line is taken to be open. */
-function lastByteOf(segment: LogSegment | undefined): number | undefined {
-  if (segment === undefined || segment.size === 0) return undefined;
-  let file: number | undefined;
-  try {
-    file = openSync(segment.path, "r");
-    const byte = new Uint8Array(1);
-    return readSync(file, byte, 0, 1, segment.size - 1) === 1 ? byte[0] : undefined;
-  } catch {
-    return undefined;
-  } finally {
-    if (file !== undefined) closeSync(file);
-  }
+  return { write, end: () => start + size, close: () => file !== undefined && closeSync(file) };
 }

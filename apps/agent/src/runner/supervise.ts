@@ -86,7 +86,6 @@ export function createSupervisor(order: LaunchOrder, { clock, rng, log, publish 
       const startMs = clock.mono();
       let exit: ExitRecord;
       try {
-        log.endLine();
         const child = await spawnChild(order, clock, (chunk) => log.write(chunk));
         recordStart(child);
         change({ state: "starting", child: child.id, starts: state.starts + 1, restarts: first ? 0 : state.restarts + 1, error: undefined });

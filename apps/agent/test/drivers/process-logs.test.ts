@@ -4,7 +4,7 @@ import { eventually, tempDir } from "@skep/testkit";
 import { expect, test } from "vitest";
 import { listSegments, openLogWriter } from "../../src/runner/log-segments.ts";
 import { readLog } from "../../src/drivers/read-log.ts";
-import { componentDir, createWorld, labelsFor, never, node, observed, specFor, startAndWait, textOf } from "./world.ts";
+import { componentDir, createWorld, labelsFor, never, node, observed, specFor, startAndWait } from "./world.ts";
 
 const read = async (directory: string, offset: number, limit: number): Promise<[string, number]> => {
   const { data, nextOffset } = await readLog(directory, "web", offset, limit);
@@ -29,19 +29,6 @@ test("offsets survive rotation and a new writer; what was rotated away is skippe
   expect(await read(directory, 9_999, 100)).toEqual(["", 35]);
   await expect(read(join(directory, "none"), 0, 1)).rejects.toMatchObject({ code: "logs_not_found" });
   second.close();
-});
-
-test("a line that a process left open is ended before the next one writes, after a crash and by a new runner alike", async () => {
-  const { driver } = createWorld();
-  const labels = labelsFor();
-  const command = node(`process.stdout.write("open"); process.exitCode = 1;`);
-  await driver.start(labels, specFor(command, { restart: { policy: "on_failure", max: 1 } }), never);
-  await eventually(async () => (await observed(driver, labels)).state === "failed", { what: "its second end" });
-  await driver.remove(labels);
-  const next = { ...labels, generation: 2 };
-  await driver.start(next, specFor(node(`console.log("whole")`)), never);
-  await eventually(async () => (await observed(driver, next)).state === "exited", { what: "the next one's end" });
-  expect(await textOf(driver, labels)).toBe("open\nopen\nwhole\n");
 });
 
 test("a reader that follows a rotating log sees every byte once, and the disk stays bounded", async () => {

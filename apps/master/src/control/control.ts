@@ -5,7 +5,7 @@
 import type { Bundle } from "@skep/protocol";
 import type {
   acceptedOperation, bundleRequest, CertReply, createHostRequest, DeployRequest, EnrolRequest, HeartbeatReply, HeartbeatRequest, MutateRequest,
-  operationPlan, RegisterReply, RegisterRequest, teardownRequest,
+  operationPlan, redeployRequest, RegisterReply, RegisterRequest, rollbackRequest, RolloutReply, teardownRequest,
 } from "@skep/protocol";
 import type { HostId, HostRecord, LifecycleRow, Pin } from "@skep/core";
 import type { z } from "zod";
@@ -18,8 +18,8 @@ export type AcceptedOrPlan = z.infer<typeof acceptedOperation> | z.infer<typeof 
 export interface DeploymentControl {
   deploy(request: DeployRequest, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
   mutate(deployment: string, request: MutateRequest, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
-  redeploy(deployment: string, request: { timeout_s?: number | undefined }, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
-  rollback(deployment: string, request: { generation: number; timeout_s?: number | undefined }, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
+  redeploy(deployment: string, request: z.infer<typeof redeployRequest>, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
+  rollback(deployment: string, request: z.infer<typeof rollbackRequest>, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
   teardown(deployment: string, request: z.infer<typeof teardownRequest>, context: OperatorContext): Promise<Reply<AcceptedOrPlan>>;
 }
 
@@ -28,6 +28,15 @@ export interface LifecycleControl {
   cancel(id: string, context: OperatorContext): Promise<Reply<{ id: string; status: LifecycleRow["status"]; because: string }>>;
   /** An operator's decision that a lost row's host will never answer. */
   resolveLost(id: string, note: string | undefined, context: OperatorContext): Promise<Reply<{ id: string; status: LifecycleRow["status"]; because: string }>>;
+}
+
+/** A person's word on the open rollout of a deployment; `rollout_not_open` where there is none. */
+export interface RolloutControl {
+  /** What is under way ends; no further wave opens. */
+  pauseRollout(deployment: string, context: OperatorContext): Promise<Reply<RolloutReply>>;
+  resumeRollout(deployment: string, context: OperatorContext): Promise<Reply<RolloutReply>>;
+  /** Goes back now; `failed` where nothing else ever ran. */
+  abortRollout(deployment: string, context: OperatorContext): Promise<Reply<RolloutReply>>;
 }
 
 export interface AgentControl {
@@ -42,15 +51,18 @@ export interface Passes {
   sweepOnce(): Promise<{ looked: number; changed: number; asked: number; cancelled: number; stale: number }>;
   livenessOnce(): Promise<{ changed: number; probed: number }>;
   reconcileOnce(): Promise<{ opened: number; gaveUp: number }>;
+  rolloutOnce(): Promise<{ looked: number; stepped: number }>;
 }
 
-export interface Control extends DeploymentControl, LifecycleControl, ExecControl, AgentControl, Passes {
+export interface Control extends DeploymentControl, RolloutControl, LifecycleControl, ExecControl, AgentControl, Passes {
   /** When this master began to listen (database time): silence before it says nothing. */
   readonly listeningSince: () => number;
   /** This master could not hear hosts for a reason of its own: what was not heard meanwhile proves nothing. */
   wentDeaf(): void;
   /** Wakes the dispatcher; carries no facts. Set by the loop runner. */
   onWorkDue(listener: () => void): void;
+  /** The same for the rollout pass. */
+  onRolloutDue(listener: () => void): void;
   /** Resolves when every beat taken in is committed or refused. */
   drain(): Promise<void>;
 }

@@ -9,6 +9,7 @@ import { createExecControl } from "./exec.ts";
 import { createLifecycleControl } from "./lifecycle.ts";
 import { createLiveness } from "./liveness.ts";
 import { createReconcile } from "./reconcile.ts";
+import { createRollouts } from "./rollouts.ts";
 import { createSweep } from "./sweep.ts";
 
 export interface ControlExtras {
@@ -19,6 +20,7 @@ export interface ControlExtras {
 /** Starts listening: `listeningSince` is the database's now. */
 export async function createControl(deps: ControlDeps, extras: ControlExtras = {}): Promise<Control> {
   let wakeDispatch: () => void = () => undefined;
+  let wakeRollouts: () => void = () => undefined;
   const liveness = await createLiveness(deps);
   const sweep = createSweep(deps, liveness.listeningSince);
   const beats = createBeats(deps, { wentDeaf: liveness.wentDeaf, rotateWanted: extras.rotateWanted ?? (() => false) });
@@ -37,6 +39,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     ...createExecControl(deps),
     ...createDispatch(deps),
     ...createReconcile(deps, wake),
+    ...createRollouts(deps, { dispatch: wake, tellCancel: tellNow, rollouts: () => wakeRollouts() }),
     register: beats.register,
     beat: beats.beat,
     drain: beats.drain,
@@ -46,6 +49,9 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     wentDeaf: liveness.wentDeaf,
     onWorkDue: (listener) => {
       wakeDispatch = listener;
+    },
+    onRolloutDue: (listener) => {
+      wakeRollouts = listener;
     },
   };
 }

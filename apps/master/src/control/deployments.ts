@@ -4,17 +4,19 @@
  * dispatcher finds committed rows, so a crash after the commit loses nothing.
  */
 import {
-  DEFAULT_TIMEOUT_S, SkepError, canonicalJson, patchSpec, place, planDeploy, planMutate, planTeardown, uuidv7,
-  type ChangePlan, type DeploymentId, type DeploymentRecord, type DesiredState, type GenerationRecord, type HostId, type JobId,
-  type PlacementId, type PlacementRequest, type PlacementView, type PlannedPlacement, type Rejection, type RowOptions, type Spec, type Tx,
+  SkepError, canonicalJson, patchSpec, place, planDeploy, planMutate, planTeardown, uuidv7,
+  type ChangePlan, type DeploymentId, type DeploymentRecord, type DesiredState, type GenerationRecord, type HostId,
+  type PlacementRequest, type PlacementView, type PlannedPlacement, type Rejection, type RolloutAction, type RolloutMember, type RolloutWish, type RowOptions, type Spec, type Tx,
 } from "@skep/core";
-import { specSchema, type AcceptedOperation } from "@skep/protocol";
+import { specSchema, type AcceptedOperation, type RolloutRequest } from "@skep/protocol";
 import type { ControlDeps, OperatorContext, Reply } from "../ports.ts";
 import { accept } from "./accept.ts";
 import type { AcceptedOrPlan, DeploymentControl } from "./control.ts";
 import { planDryRun } from "./dry-run.ts";
+import { openRow, type OpenedRow } from "./open-row.ts";
 import { refreshDeployment } from "./outcome.ts";
 import { candidates, namedHosts, requireAllowed } from "./scheduling.ts";
+import { firstWave, isStaying, policyOf, startRollout, supersedeRollout, wishOf, type RolloutPlan } from "./start-rollout.ts";
 
 /** Everything a change needs to be written, after all questions are settled. */
 interface Change {
@@ -32,6 +34,12 @@ interface Change {
   readonly timeoutS: number | undefined;
   readonly warnings: readonly string[];
   readonly options?: RowOptions | undefined;
+  /** The spec before the change, where there is one. */
+  readonly before: Spec | undefined;
+  /** What the deployment says of its own changes from now on. */
+  readonly wish: RolloutWish;
+  /** For placements that stay; undefined = nothing is changed in place. */
+  readonly rollout: RolloutPlan | undefined;
 }
 
 export function createDeploymentControl(deps: ControlDeps, wake: () => void): DeploymentControl {
@@ -55,46 +63,47 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
   const writeChange = async (tx: Tx, change: Change, context: OperatorContext): Promise<AcceptedOperation> => {
     const { deployment, generation } = change;
     if (change.isNew) {
-      const outcome = await tx.insertDeployment({ id: deployment.id, name: deployment.name, generation, desired: change.desired, reconcile: change.reconcile, placement: change.placement });
+      const outcome = await tx.insertDeployment({ id: deployment.id, name: deployment.name, generation, desired: change.desired, reconcile: change.reconcile, placement: change.placement, rollout: change.wish });
       if (outcome === "deployment_exists") throw new SkepError("deployment_exists");
     } else {
-      const done = await tx.casDeployment(deployment.id, deployment.version, { generation, desired: change.desired, reconcile: change.reconcile, placement: change.placement });
+      const done = await tx.casDeployment(deployment.id, deployment.version, { generation, desired: change.desired, reconcile: change.reconcile, placement: change.placement, rollout: change.wish });
       if (!done) throw new SkepError("request_in_progress", "the deployment changed at the same moment", { retryAfterMs: 100 });
     }
     if (change.spec !== undefined) await tx.insertGeneration({ deploymentId: deployment.id, generation, spec: change.spec, specHash: deps.hash(change.spec) });
-    const rows: { placement_id: string; host_id: string; host: string; lifecycle_id: string; operation: PlannedPlacement["row"]["operation"] }[] = [];
+    await supersedeRollout(tx, deployment, `${change.action} by ${context.actor}`);
+    const { rollout } = change;
+    const first = rollout === undefined ? undefined : new Set(firstWave(rollout.policy, change.placements, change.views));
+    const rows: { planned: PlannedPlacement; opened: OpenedRow }[] = [];
     for (const planned of change.placements) {
-      const placementId = (planned.existing?.id ?? newId()) as PlacementId;
-      if (planned.existing === undefined) {
-        await tx.insertPlacement({ id: placementId, deploymentId: deployment.id, hostId: planned.hostId, desired: planned.desired, epoch: 1, generation });
-      } else {
-        await tx.casPlacement(placementId, planned.existing.version, { desired: planned.desired, generation, reconcileAttempts: 0, reconcileNotBefore: null });
-      }
-      const lost = planned.row.supersedes;
-      if (lost !== undefined) {
-        const closed = await tx.casLifecycle({ id: lost.id, expectedVersion: lost.version, status: "superseded", because: `taken over by ${change.action}` });
-        if (closed === undefined) throw new SkepError("operation_in_progress", "a lost row came back to life at the same moment");
-        await tx.appendEvent({ kind: "lifecycle.superseded", severity: "warning", message: `${lost.operation} of ${deployment.name} is superseded by ${change.action}`, hostId: lost.hostId, deploymentId: deployment.id, placementId, lifecycleId: lost.id });
-      }
-      const id = newId() as JobId;
-      const inserted = await tx.insertLifecycle({
-        id, placementId, deploymentId: deployment.id, hostId: planned.hostId, operation: planned.row.operation, generation,
-        baseGeneration: planned.row.baseGeneration, epoch: planned.existing?.epoch ?? 1,
-        timeoutS: change.timeoutS ?? DEFAULT_TIMEOUT_S[planned.row.operation], retryOf: lost?.id, options: change.options, because: `requested by ${context.actor}`,
+      // What stays changes when its wave comes; until then it stays as it is, and is kept so.
+      if (first !== undefined && isStaying(planned) && !first.has(planned.existing.id)) continue;
+      const opened = await openRow(tx, deps, {
+        deployment, planned, generation, timeoutS: change.timeoutS, action: change.action, because: `requested by ${context.actor}`,
+        options: planned.row.operation === "mutate" ? boundedOptions(change.rollout, planned.row.baseGeneration) : change.options,
       });
-      if (inserted === "operation_in_progress") throw new SkepError("operation_in_progress");
-      rows.push({ placement_id: placementId, host_id: planned.hostId, host: planned.hostId, lifecycle_id: id, operation: planned.row.operation });
+      rows.push({ planned, opened });
     }
-    await tx.appendEvent({ kind: `deployment.${change.action}`, severity: "info", message: `${change.action} of ${deployment.name}, generation ${generation}`, deploymentId: deployment.id, data: { generation, placements: rows.length } });
+    await tx.appendEvent({ kind: `deployment.${change.action}`, severity: "info", message: `${change.action} of ${deployment.name}, generation ${generation}`, deploymentId: deployment.id, data: { generation, placements: change.placements.length } });
     await tx.appendAudit({ actor: context.actor, action: `deployment.${change.action}`, subject: `deployment:${deployment.id}`, outcome: "allowed", requestId: context.requestId, detail: { name: deployment.name, generation } });
+    const names = await hostNames(tx, rows.map(({ planned }) => planned.hostId));
+    const rolloutId = rollout === undefined || change.spec === undefined ? undefined : await startRollout(tx, deps, {
+      deployment, generation, desired: change.desired === "stopped" ? "stopped" : "running", spec: change.spec, specHash: deps.hash(change.spec), plan: rollout, timeoutS: change.timeoutS, views: change.views,
+      first: new Map(rows.map(({ opened }) => [opened.placementId, opened])),
+      staying: new Set(change.placements.filter(isStaying).map(({ existing }) => existing.id)),
+      arriving: rows.filter(({ planned }) => planned.existing === undefined).map(({ planned, opened }): RolloutMember => ({
+        placementId: opened.placementId, hostId: planned.hostId, host: names.get(planned.hostId) ?? planned.hostId, state: "apart", rowId: opened.rowId,
+      })),
+    });
     await refreshDeployment(tx, deployment.id);
-    const names = await hostNames(tx, rows.map((row) => row.host_id as HostId));
     return {
       deployment_id: deployment.id,
       name: deployment.name,
       generation,
-      lifecycle_ids: rows.map((row) => row.lifecycle_id),
-      placements: rows.map((row) => ({ ...row, host: names.get(row.host_id) ?? row.host_id })),
+      rollout_id: rolloutId ?? null,
+      lifecycle_ids: rows.map(({ opened }) => opened.rowId),
+      placements: rows.map(({ planned, opened }) => ({
+        placement_id: opened.placementId, host_id: planned.hostId, host: names.get(planned.hostId) ?? planned.hostId, lifecycle_id: opened.rowId, operation: planned.row.operation,
+      })),
       warnings: [...change.warnings],
     };
   };
@@ -115,17 +124,23 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
   };
 
   const inPlace = async (
-    tx: Tx, ref: string, action: string, timeoutS: number | undefined,
-    next: (present: GenerationRecord, deployment: DeploymentRecord) => Promise<{ spec: Spec; desired: "running" | "stopped"; full: boolean; options?: RowOptions | undefined }>,
+    tx: Tx, ref: string, action: RolloutAction, request: { readonly timeout_s?: number | undefined; readonly rollout?: RolloutRequest | undefined },
+    next: (present: GenerationRecord, deployment: DeploymentRecord) => Promise<{ spec: Spec; desired: "running" | "stopped"; full: boolean; components?: readonly string[] | undefined }>,
   ): Promise<Change> => {
     const { deployment, views, present } = await open(tx, ref);
     if (present === undefined || deployment.desired === "absent") throw new SkepError("nothing_to_do", `${deployment.name} is ${deployment.status}`);
-    const { spec, desired, full, options } = await next(present, deployment);
+    const { spec: wanted, desired, full, components } = await next(present, deployment);
+    const spec = parsedSpec(withOrder(wanted, request.rollout));
     await requireAllowed(tx, spec, views);
     const plan = full ? planDeploy(views, views.map((view) => view.placement.hostId), desired) : planMutate(views, desired);
     return {
-      action, deployment, isNew: false, generation: deployment.generation + 1, spec: parsedSpec(spec), desired, placement: deployment.placement,
-      reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS, warnings: [], options,
+      action, deployment, isNew: false, generation: deployment.generation + 1, spec, desired, placement: deployment.placement,
+      reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS: request.timeout_s, warnings: [],
+      before: present.spec, wish: deployment.rollout,
+      rollout: views.length === 0 ? undefined : {
+        action, whole: full, components, patchedGeneration: present.generation,
+        policy: policyOf(action, deployment.desired, desired, deployment.rollout, wishOf(request.rollout)),
+      },
     };
   };
 
@@ -148,15 +163,21 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         }
         const generation = (locked?.generation ?? 0) + 1;
         const deployment: DeploymentRecord = locked ?? blankDeployment(newId() as DeploymentId, request.name);
+        const placements = settled(planDeploy(views, outcome.hosts.map((host) => host.id), "running"));
+        const wish = wishOf(request.rollout);
+        const before = locked === undefined ? undefined : await latestSpec(tx, locked);
         return {
-          action: "deploy", deployment, isNew: locked === undefined, generation, spec: request.spec, desired: "running",
+          action: "deploy", deployment, isNew: locked === undefined, generation, spec: parsedSpec(withOrder(request.spec, request.rollout)), desired: "running",
           placement: request.placement, reconcile: request.reconcile, views, rejected: outcome.rejected, timeoutS: request.timeout_s, warnings: [],
-          placements: settled(planDeploy(views, outcome.hosts.map((host) => host.id), "running")),
+          placements, wish, before: before?.spec,
+          rollout: placements.some(isStaying)
+            ? { action: "deploy", whole: true, components: undefined, patchedGeneration: before?.generation, policy: policyOf("deploy", deployment.desired, "running", {}, wish) }
+            : undefined,
         };
       }),
     mutate: (ref, request, context) =>
       run(context, request.dry_run, (tx) =>
-        inPlace(tx, ref, "mutate", request.timeout_s, async (present, deployment) => {
+        inPlace(tx, ref, "mutate", request, async (present, deployment) => {
           const patched = patchSpec(present.spec, request);
           if (patched.kind === "unknown_component") {
             throw new SkepError("unknown_component", `no component ${patched.names.join(", ")}; there are: ${present.spec.components.map((c) => c.name).join(", ")}`);
@@ -164,13 +185,13 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
           const desired = request.desired ?? (deployment.desired === "stopped" ? "stopped" : "running");
           // A change of named components touches only them; one of everything has no such bound (B13).
           const bounded = request.components !== undefined && request.env === undefined && request.desired === undefined;
-          return { spec: patched.spec, desired, full: false, options: bounded ? { components: Object.keys(request.components ?? {}) } : undefined };
+          return { spec: patched.spec, desired, full: false, components: bounded ? Object.keys(request.components ?? {}) : undefined };
         })),
     redeploy: (ref, request, context) =>
-      run(context, false, (tx) => inPlace(tx, ref, "redeploy", request.timeout_s, async (present, deployment) => ({ spec: present.spec, desired: deployment.desired === "stopped" ? "stopped" : "running", full: true }))),
+      run(context, false, (tx) => inPlace(tx, ref, "redeploy", request, async (present, deployment) => ({ spec: present.spec, desired: deployment.desired === "stopped" ? "stopped" : "running", full: true }))),
     rollback: (ref, request, context) =>
       run(context, false, (tx) =>
-        inPlace(tx, ref, "rollback", request.timeout_s, async (_present, deployment) => {
+        inPlace(tx, ref, "rollback", request, async (_present, deployment) => {
           const earlier = await tx.findGeneration(deployment.id, request.generation);
           if (earlier === undefined) throw new SkepError("generation_not_found", `${deployment.name} has no generation ${request.generation} with a spec`);
           return { spec: earlier.spec, desired: deployment.desired === "stopped" ? "stopped" : "running", full: true };
@@ -183,7 +204,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         return {
           action: "teardown", deployment, isNew: false, generation: deployment.generation + 1, spec: undefined, desired: "absent",
           placement: deployment.placement, reconcile: deployment.reconcile, views: remaining, rejected: [], timeoutS: request.timeout_s,
-          options: request.volumes ? { removeVolumes: true } : undefined,
+          options: request.volumes ? { removeVolumes: true } : undefined, before: undefined, wish: deployment.rollout, rollout: undefined,
           placements: settled(planTeardown(remaining)),
           warnings: [
             ...(views.length === remaining.length ? [] : [`${views.length - remaining.length} placements on unreachable hosts were dropped; they are reported as orphans if their hosts return`]),
@@ -240,6 +261,14 @@ async function hostNames(tx: Tx, ids: readonly HostId[]): Promise<Map<string, st
   return names;
 }
 
+/** A bounded change holds where its base is what the spec was computed from; anywhere else the whole spec must be brought. */
+function boundedOptions(rollout: RolloutPlan | undefined, baseGeneration: number | undefined): RowOptions | undefined {
+  const { components, patchedGeneration } = rollout ?? {};
+  return components === undefined || baseGeneration !== patchedGeneration ? undefined : { components };
+}
+
+const withOrder = (spec: Spec, rollout: RolloutRequest | undefined): Spec => (rollout?.order === undefined ? spec : { ...spec, update_order: rollout.order });
+
 /** A patched spec is judged like a new one: the same rules on every path. */
 function parsedSpec(spec: Spec): Spec {
   const parsed = specSchema.safeParse(JSON.parse(canonicalJson(spec)));
@@ -251,5 +280,5 @@ function parsedSpec(spec: Spec): Spec {
 
 function blankDeployment(id: DeploymentId, name: string): DeploymentRecord {
   const never = 0 as DeploymentRecord["createdAt"];
-  return { id, name, generation: 0, desired: "running", reconcile: "auto", placement: {}, status: "pending", lastError: undefined, createdAt: never, updatedAt: never, deletedAt: undefined, version: 0 };
+  return { id, name, generation: 0, desired: "running", reconcile: "auto", placement: {}, rollout: {}, status: "pending", lastError: undefined, createdAt: never, updatedAt: never, deletedAt: undefined, version: 0 };
 }

@@ -1,14 +1,16 @@
 /** What a change would do, asked of the hosts themselves where they can be asked. Writes nothing anywhere. */
-import { SkepError, uuidv7, type DeploymentRecord, type PlacementView, type PlannedPlacement, type Rejection, type Spec } from "@skep/core";
+import { SkepError, diffSpec, uuidv7, type DeploymentRecord, type PlacementView, type PlannedPlacement, type Rejection, type Spec } from "@skep/core";
 import type { DeployCommand, operationPlan } from "@skep/protocol";
 import type { z } from "zod";
 import type { ControlDeps } from "../ports.ts";
+import { policyJson } from "../http/views/rollout.ts";
+import { planWaves, type RolloutPlan } from "./start-rollout.ts";
 
 type HostPlan = z.infer<typeof operationPlan>["hosts"][number];
 
 export async function planDryRun(
   deps: ControlDeps,
-  change: { deployment: DeploymentRecord; generation: number; spec: Spec | undefined; placements: readonly PlannedPlacement[]; views: readonly PlacementView[]; rejected: readonly Rejection[]; warnings: readonly string[] },
+  change: { deployment: DeploymentRecord; generation: number; spec: Spec | undefined; placements: readonly PlannedPlacement[]; views: readonly PlacementView[]; rejected: readonly Rejection[]; warnings: readonly string[]; before: Spec | undefined; rollout: RolloutPlan | undefined },
 ): Promise<z.infer<typeof operationPlan>> {
   const hosts = await Promise.all(change.placements.map((planned) => planFor(planned)));
   return {
@@ -17,6 +19,11 @@ export async function planDryRun(
     generation: change.generation,
     hosts,
     rejected: change.rejected.map((item) => ({ ...item })),
+    rollout: change.rollout === undefined ? null : {
+      policy: policyJson(change.rollout.policy),
+      waves: planWaves(change.rollout.policy, change.placements, change.views).map((wave) => wave.map((view) => ({ host_id: view.placement.hostId, host: view.hostName }))),
+    },
+    changes: change.spec === undefined || change.before === undefined ? [] : diffSpec(change.before, change.spec).map(({ path, from, to }) => ({ path, from: from ?? null, to: to ?? null })),
     warnings: [...change.warnings],
   };
 

@@ -47,7 +47,8 @@ export async function refreshDeployment(tx: Tx, id: DeploymentId, lastError?: st
   const deployment = await tx.lockDeployment(id);
   if (deployment === undefined || deployment.deletedAt !== undefined) return;
   const views = await tx.listPlacements({ deploymentId: id });
-  const status = deploymentStatus(deployment.desired, views);
+  const rolling = deployment.desired !== "absent" && (await tx.listRollouts({ deploymentId: id, open: true, limit: 1 })).length > 0;
+  const status = deploymentStatus(deployment.desired, views, rolling);
   const patch = {
     ...(status === deployment.status ? {} : { status }),
     ...(lastError === undefined || lastError === deployment.lastError ? {} : { lastError }),

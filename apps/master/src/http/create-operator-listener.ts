@@ -26,6 +26,7 @@ import { hostRoutes } from "./routes/hosts.ts";
 import { driftRoutes } from "./routes/drift.ts";
 import { lifecycleRoutes } from "./routes/lifecycle.ts";
 import { logRoutes } from "./routes/logs.ts";
+import { rolloutRoutes } from "./routes/rollouts.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { DEFAULT_OPERATOR_LIMITS, type OperatorDeps } from "./settings.ts";
@@ -102,6 +103,7 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
       ...hostRoutes(deps),
       ...healthRoutes(deps),
       ...deploymentRoutes(deps),
+      ...rolloutRoutes(deps),
       ...logRoutes(deps, () => streams),
       ...execRoutes(deps, () => streams),
       ...auditRoutes(deps),

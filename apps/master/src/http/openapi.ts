@@ -11,7 +11,7 @@ const NAMED = z.registry<{ id: string }>();
 for (const [id, schema] of Object.entries({
   Problem: protocol.problemSchema, Host: protocol.hostView, HostHealth: protocol.hostHealth, Bundle: protocol.bundleSchema, Deployment: protocol.deploymentView,
   Placement: protocol.placementView, Lifecycle: protocol.lifecycleView, Event: protocol.eventView, Explanation: protocol.explanation,
-  AcceptedOperation: protocol.acceptedOperation, OperationPlan: protocol.operationPlan, Token: protocol.tokenView,
+  AcceptedOperation: protocol.acceptedOperation, OperationPlan: protocol.operationPlan, Rollout: protocol.rolloutView, Token: protocol.tokenView,
 })) NAMED.add(schema as z.ZodType, { id });
 
 export async function useOpenApi(app: FastifyInstance, version: string): Promise<void> {

@@ -1,6 +1,6 @@
 /** Looking changes nothing, and what is shown is what the ledger holds. */
 import { OPERATOR_ROUTES, type Route } from "@skep/protocol";
-import type { HostId } from "@skep/core";
+import { DEFAULT_ROLLOUT, type DeploymentId, type HostId, type JobId, type PlacementId, type RolloutId } from "@skep/core";
 import pg from "pg";
 import { beforeAll, expect, test } from "vitest";
 import { NOOP, useApi } from "./use-api.ts";
@@ -9,6 +9,7 @@ const api = useApi();
 let hostId = "";
 let rowId = "";
 let placementId = "";
+const rolloutId = crypto.randomUUID() as RolloutId;
 beforeAll(async () => {
   hostId = (await api.activeHost("seen-01")).id;
   await api.activeHost("seen-02");
@@ -17,6 +18,11 @@ beforeAll(async () => {
   const [row] = (await api.call("GET", "/v1/lifecycle")).json.items;
   rowId = row.id;
   placementId = row.placement_id;
+  const members = [{ placementId: placementId as PlacementId, hostId: hostId as HostId, host: "seen-01", state: "open" as const, wave: 1, rowId: rowId as JobId }];
+  await api.store.transaction((tx) => tx.insertRollout({
+    id: rolloutId, deploymentId: row.deployment_id as DeploymentId, deployment: "seen", action: "redeploy", status: "running", generation: 1, desired: "running", baseGeneration: undefined, baseDesired: "running",
+    policy: { ...DEFAULT_ROLLOUT }, components: undefined, patchedGeneration: undefined, whole: true, timeoutS: undefined, wave: 1, members, because: "the first wave is open",
+  }));
 });
 
 const everything = async (): Promise<string> => {
@@ -34,7 +40,7 @@ test("no GET writes anything, and neither does asking the hosts", async () => {
   for (const route of (OPERATOR_ROUTES as readonly Route[]).filter((item) => item.method === "GET")) {
     for (const kind of ["host", "deployment", "placement", "lifecycle"]) {
       const subject: Record<string, string> = { host: "seen-01", deployment: "seen", placement: placementId, lifecycle: rowId };
-      const url = route.path.replace(":kind", kind).replace(":host", "seen-01").replace(":deployment", "seen").replace(":id", route.id === "explain" ? subject[kind]! : rowId);
+      const url = route.path.replace(":kind", kind).replace(":host", "seen-01").replace(":deployment", "seen").replace(":rollout", rolloutId).replace(":id", route.id === "explain" ? subject[kind]! : rowId);
       expect((await api.call("GET", url)).status, url).toBe(200);
     }
   }
@@ -46,6 +52,15 @@ test("no GET writes anything, and neither does asking the hosts", async () => {
   // The comparison is not blind: one write is seen.
   await api.call("PATCH", "/v1/hosts/seen-01", { body: { notes: "touched" } });
   expect(await everything()).not.toBe(before);
+});
+
+test("a rollout is shown with its placements, and with what it waits for as it is asked", async () => {
+  const shown = (await api.call("GET", `/v1/rollouts/${rolloutId}`)).json;
+  expect(shown).toMatchObject({ status: "running", wave: 1, waves: 1, counts: { total: 1, open: 1 }, policy: { max_parallel: "25%" }, placements: [{ host: "seen-01", lifecycle_id: rowId }], waiting_for: expect.stringContaining("seen-01: deploy is pending") as string });
+  expect((await api.call("GET", "/v1/deployments/seen")).json.rollout).toMatchObject({ id: rolloutId });
+  expect((await api.call("GET", "/v1/rollouts?deployment=seen&open=true")).json.items).toHaveLength(1);
+  expect((await api.call("GET", "/v1/explain/deployment/seen")).json.reasons[0]).toMatchObject({ code: "rollout_running", message: expect.stringContaining("deploy is pending") as string });
+  expect((await api.call("GET", `/v1/rollouts/${crypto.randomUUID()}`)).json.code).toBe("rollout_not_found");
 });
 
 test("a name and an id lead to the same thing, everywhere", async () => {

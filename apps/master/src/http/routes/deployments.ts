@@ -71,11 +71,12 @@ export function deploymentRoutes({ store, control }: OperatorDeps): RouteDefinit
         const generations = [...(await store.listGenerations(deployment.id))].sort((a, b) => a.generation - b.generation);
         // A teardown's generation has no spec of its own: the last one that has is what was deployed.
         const latest = generations.filter((item) => item.generation <= deployment.generation).at(-1);
-        const [present, views] = await Promise.all([
+        const [present, views, [rollout]] = await Promise.all([
           latest === undefined ? undefined : store.findGeneration(deployment.id, latest.generation),
           store.listPlacements({ deploymentId: deployment.id, includeRemoved: deployment.deletedAt !== undefined }),
+          store.listRollouts({ deploymentId: deployment.id, newestFirst: true, limit: 1 }),
         ]);
-        return { status: 200, body: detailJson(deployment, present, generations, views) };
+        return { status: 200, body: detailJson(deployment, present, generations, views, rollout) };
       },
     }),
   ];

@@ -1,7 +1,8 @@
 /** Why something is as it is: core's words, with the last events beside them. */
-import { SkepError, explainDeployment, explainHost, explainLifecycle, explainPlacement, isUuid, type EventFilter, type EventRecord, type ExplainedState, type PlacementId } from "@skep/core";
+import { PRODUCTION_POLICY, SkepError, explainDeployment, explainHost, explainLifecycle, explainPlacement, isUuid, type EventFilter, type EventRecord, type ExplainedState, type PlacementId } from "@skep/core";
 import { EXPLAIN_KINDS, explanation, refSchema } from "@skep/protocol";
 import { z } from "zod";
+import { waitingFor } from "../../control/rollout-facts.ts";
 import { loadHealth } from "../health-facts.ts";
 import { requireDeployment } from "../readers.ts";
 import { defineRoute, type RouteDefinition } from "../routing.ts";
@@ -34,24 +35,26 @@ export function explainRoutes(deps: OperatorDeps): RouteDefinition[] {
       }
       case "deployment": {
         const deployment = await requireDeployment(store, ref);
-        const [placements, rows, now] = await Promise.all([
+        const [placements, rows, [rollout], now] = await Promise.all([
           store.listPlacements({ deploymentId: deployment.id }),
           store.listLifecycle({ deployment: deployment.id, limit: ROWS, newestFirst: true }),
+          store.listRollouts({ deploymentId: deployment.id, limit: 1, newestFirst: true }),
           store.now(),
         ]);
-        return { id: deployment.id, name: deployment.name, state: explainDeployment({ deployment, placements, rows, now }), filter: { deploymentId: deployment.id } };
+        return { id: deployment.id, name: deployment.name, state: explainDeployment({ deployment, placements, rows, rollout, waitingFor: await waitingFor(store, rollout, PRODUCTION_POLICY), now }), filter: { deploymentId: deployment.id } };
       }
       case "placement": {
         const view = isUuid(ref) ? await store.findPlacement(ref as PlacementId) : undefined;
         if (view === undefined) throw new SkepError("not_found", `no placement ${ref}`);
         const { placement } = view;
-        const [deployment, rows, now] = await Promise.all([
+        const [deployment, rows, [rollout], now] = await Promise.all([
           store.findDeployment(placement.deploymentId),
           store.listLifecycle({ deployment: placement.deploymentId, host: placement.hostId, limit: ROWS, newestFirst: true }),
+          store.listRollouts({ deploymentId: placement.deploymentId, limit: 1, newestFirst: true }),
           store.now(),
         ]);
         const lastRow = rows.find((row) => row.placementId === placement.id);
-        const state = explainPlacement({ view, lastRow, reconcile: deployment?.reconcile ?? "auto", now });
+        const state = explainPlacement({ view, lastRow, reconcile: deployment?.reconcile ?? "auto", rollout, now });
         return { id: placement.id, name: `${placement.deployment}@${view.hostName}`, state, filter: { deploymentId: placement.deploymentId }, about: (event) => event.placementId === placement.id };
       }
       case "lifecycle": {

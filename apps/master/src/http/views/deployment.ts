@@ -1,7 +1,8 @@
 /** Deployments and placements as the API shows them: desired beside observed, and the word a person reads first. */
-import { toIso, visiblePlacement, type DeploymentRecord, type GenerationRecord, type ObservedRecord, type PlacementView } from "@skep/core";
+import { toIso, visiblePlacement, type DeploymentRecord, type GenerationRecord, type ObservedRecord, type PlacementView, type RolloutRecord } from "@skep/core";
 import type { deploymentDetail, DeploymentJson, observedView, PlacementJson } from "@skep/protocol";
 import type { z } from "zod";
+import { rolloutJson } from "./rollout.ts";
 import { timeOrNull } from "./time.ts";
 
 export const deploymentJson = (deployment: DeploymentRecord): DeploymentJson => ({
@@ -73,11 +74,13 @@ export const detailJson = (
   present: GenerationRecord | undefined,
   generations: readonly Omit<GenerationRecord, "spec">[],
   views: readonly PlacementView[],
+  rollout: RolloutRecord | undefined,
 ): z.input<typeof deploymentDetail> => ({
   ...deploymentJson(deployment),
   spec: present?.spec ?? null,
   spec_hash: present?.specHash ?? "",
   placements: views.map(placementJson),
   counts: countOutcomes(deployment, views),
+  rollout: rollout === undefined ? null : rolloutJson(rollout),
   generations: generations.map((item) => ({ generation: item.generation, spec_hash: item.specHash, created_at: toIso(item.createdAt) })),
 });
