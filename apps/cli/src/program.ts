@@ -14,6 +14,7 @@ import { registerHost } from "./commands/host.ts";
 import { registerLifecycle } from "./commands/lifecycle.ts";
 import { registerLogs } from "./commands/logs.ts";
 import { registerMutate } from "./commands/mutate.ts";
+import { registerRollout } from "./commands/rollout.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerToken } from "./commands/token.ts";
 import { registerVersion } from "./commands/version.ts";
@@ -51,6 +52,7 @@ export function createProgram(act: Act, write: { readonly out: (text: string) =>
   registerDeploy(program, act);
   registerMutate(program, act);
   registerAgain(program, act);
+  registerRollout(program, act);
   registerStatus(program, act);
   registerDeployments(program, act);
   registerDrift(program, act);

@@ -183,9 +183,9 @@ test("deploy: the flags win over the file, and hosts and replicas exclude each o
 });
 
 test("deploy --plan: what would happen, as text and as it came; 10 only where it was asked for", async () => {
-  const plan = { status: "dry_run", name: "web", generation: 4, hosts: [{ host_id: uuid(1), host: "a", plan: [{ component: "web", action: "recreate" }, { component: "db", action: "keep" }], warnings: [] }], rejected: [{ host: "b", because: "suspect" }], warnings: ["no probe"] };
+  const plan = { status: "dry_run", name: "web", generation: 4, hosts: [{ host_id: uuid(1), host: "a", plan: [{ component: "web", action: "recreate" }, { component: "db", action: "keep" }], warnings: [] }], rejected: [{ host: "b", because: "suspect" }], rollout: { policy: { max_parallel: "25%", min_healthy_s: 0, progress_deadline_s: 600, canary: 0, auto_promote: true, auto_rollback: true }, waves: [[{ host_id: uuid(1), host: "a" }]] }, changes: [{ path: "components.web.env.V", from: "1", to: "2" }, { path: "components.web.env.NEW", from: null, to: "x" }], warnings: ["no probe"] };
   api.on("createDeployment", { body: plan });
-  expect(await deploy(FILE, "--plan")).toEqual({ code: 0, err: "", out: "web generation 4 on 1 host; a plan, nothing was changed\nHOST  COMPONENT  ACTION\na     web        recreate\na     db         keep\nrejected b: suspect\nwarning: no probe\n" });
+  expect(await deploy(FILE, "--plan")).toEqual({ code: 0, err: "", out: "web generation 4 on 1 host; a plan, nothing was changed\nHOST  COMPONENT  ACTION\na     web        recreate\na     db         keep\n  ~ components.web.env.V: 1 → 2\n  + components.web.env.NEW: x\nwave 1  a\nrejected b: suspect\nwarning: no probe\n" });
   expect(sent()).toMatchObject({ dry_run: true });
   const json = await deploy(FILE, "--dry-run", "--exit-code", "--json");
   expect(json.code).toBe(10);

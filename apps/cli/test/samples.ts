@@ -16,7 +16,7 @@ export const row = (n: number, over: Partial<LifecycleJson> = {}): LifecycleJson
 export const rowList = (...items: LifecycleJson[]): object => ({ items, rows: items, next_cursor: null });
 
 export const accepted = (...ids: number[]): AcceptedOperation => ({
-  deployment_id: uuid(900), name: "web", generation: 3, lifecycle_ids: ids.map(uuid), warnings: [],
+  deployment_id: uuid(900), name: "web", generation: 3, rollout_id: null, lifecycle_ids: ids.map(uuid), warnings: [],
   placements: ids.map((n) => ({ placement_id: uuid(500 + n), host_id: uuid(100 + n), host: `host-${n}`, lifecycle_id: uuid(n), operation: "deploy" })),
 });
 
@@ -30,7 +30,7 @@ export const deployment = (name: string, over: Partial<DeploymentJson> = {}): De
   id: uuid(900), name, status: "active", desired: "running", generation: 3, reconcile: "auto", placement: { replicas: 2 }, last_error: null, created_at: ago(7_200), updated_at: ago(90), deleted_at: null, ...over,
 });
 export const detail = (name: string, placements: readonly PlacementJson[]): object => ({
-  ...deployment(name), spec: { driver: "process", components: [] }, spec_hash: "0".repeat(64), placements, counts: { succeeded: placements.length, failed: 0, pending: 0 }, generations: [{ generation: 3, spec_hash: "0".repeat(64), created_at: ago(90) }],
+  ...deployment(name), spec: { driver: "process", components: [] }, spec_hash: "0".repeat(64), placements, counts: { succeeded: placements.length, failed: 0, pending: 0 }, rollout: null, generations: [{ generation: 3, spec_hash: "0".repeat(64), created_at: ago(90) }],
 });
 
 export const event = (n: number, over: Partial<EventJson> = {}): EventJson => ({

@@ -11,9 +11,9 @@ import { checkRequest, locateRefusal, parseSpecFile, readSpecText, type SpecFile
 import { toned, type Line } from "../text/line.ts";
 import { hasChanges, planLines } from "../views/plan.ts";
 import { runOperation } from "../wait/run-operation.ts";
-import { waitOf, withOperation, type OperationFlags } from "./operations.ts";
+import { rolloutOf, waitOf, withOperation, withRollout, type OperationFlags, type RolloutFlags } from "./operations.ts";
 
-interface Flags extends OperationFlags, ComposeFlags {
+interface Flags extends OperationFlags, RolloutFlags, ComposeFlags {
   readonly file?: string;
   readonly host?: string[];
   readonly replicas?: number;
@@ -26,7 +26,7 @@ interface Flags extends OperationFlags, ComposeFlags {
 }
 
 export function registerDeploy(program: Command, act: Act): void {
-  withOperation(program.command("deploy [file]").description("deploy what a spec or a Compose file says, and wait until it runs"))
+  withRollout(withOperation(program.command("deploy [file]").description("deploy what a spec or a Compose file says, and wait until it runs")))
     .option("-f, --file <file>", "the deployment; - for stdin")
     .option("--name <name>", "instead of the file's name", ref)
     .option("--host <host>", "run it there; may be repeated", collectRefs)
@@ -56,6 +56,7 @@ async function deploy(session: Session, positional: string | undefined, flags: F
     ...placementOf(file.value["placement"], flags),
     ...(flags.replace === true ? { replace: true } : {}),
     ...(flags.jobTimeout === undefined ? {} : { timeout_s: flags.jobTimeout }),
+    ...rolloutOf(flags, file.value["rollout"]),
     ...(plan ? { dry_run: true } : {}),
   };
   checkRequest(deployRequest, body, file, file.name);

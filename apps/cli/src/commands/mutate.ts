@@ -8,9 +8,9 @@ import type { Act, Session } from "../session.ts";
 import { checkRequest, locateRefusal, readSpecFile } from "../spec-file.ts";
 import { hasChanges, planLines } from "../views/plan.ts";
 import { runOperation } from "../wait/run-operation.ts";
-import { timeoutOf, waitOf, withOperation, type OperationFlags } from "./operations.ts";
+import { rolloutOf, timeoutOf, waitOf, withOperation, withRollout, type OperationFlags, type RolloutFlags } from "./operations.ts";
 
-interface Flags extends OperationFlags {
+interface Flags extends OperationFlags, RolloutFlags {
   readonly env?: Record<string, string>;
   readonly unset?: string[];
   readonly component?: string;
@@ -27,7 +27,7 @@ interface Flags extends OperationFlags {
 }
 
 export function registerMutate(program: Command, act: Act): void {
-  withOperation(program.command("mutate").description("change a deployment in place, and wait until it has").argument("<deployment>", "name or id", ref))
+  withRollout(withOperation(program.command("mutate").description("change a deployment in place, and wait until it has").argument("<deployment>", "name or id", ref)))
     .option("--env <k=v>", "set a variable; may be repeated", pair("a variable"))
     .option("--unset <k>", "remove a variable; may be repeated", collect)
     .option("--component <name>", "which one --env, --unset, --image, --memory and --cpus are for", ref)
@@ -58,6 +58,7 @@ async function mutate(session: Session, deployment: string, flags: Flags): Promi
     ...(flags.restart === true ? { restart: true } : {}),
     ...(flags.stop === true ? { desired: "stopped" } : flags.start === true ? { desired: "running" } : {}),
     ...timeoutOf(flags),
+    ...rolloutOf(flags, file?.value["rollout"]),
     ...(flags.plan === true || flags.dryRun === true ? { dry_run: true } : {}),
   };
   checkRequest(mutateRequest, body, file, file?.name ?? "the change");

@@ -40,6 +40,7 @@ export function deploymentLines(detail: DeploymentDetail, columns: number | unde
       ["where", whereOf(detail)],
       ["reconcile", detail.reconcile],
       ["placements", `${counts.succeeded} succeeded, ${counts.failed} failed, ${counts.pending} pending`],
+      ["rollout", detail.rollout === null ? null : `${detail.rollout.status}, generation ${detail.rollout.generation}, wave ${detail.rollout.wave} of about ${detail.rollout.waves}: ${detail.rollout.because}`],
       ["last error", detail.last_error],
       ["generations", generations.length > SHOWN_GENERATIONS ? `${newest}  and ${generations.length - SHOWN_GENERATIONS} older` : newest],
       ["torn down", formatTime(detail.deleted_at)],

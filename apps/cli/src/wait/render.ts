@@ -1,6 +1,6 @@
 /** The wait as lines: four on a terminal whatever the fleet's size, one per change into a pipe. Pure. */
 import { isTerminal } from "@skep/core";
-import type { LifecycleJson } from "@skep/protocol";
+import type { LifecycleJson, RolloutDetailJson } from "@skep/protocol";
 import { toned, type Bit, type Line } from "../text/line.ts";
 import { formatDuration } from "../text/time.ts";
 import { groupCauses, type Rows, type Tally } from "./tally.ts";
@@ -13,6 +13,8 @@ export interface Progress {
   readonly ids: readonly string[];
   readonly rows: Rows;
   readonly tally: Tally;
+  /** Of a change in place: what its waves have come to. */
+  readonly rollout?: RolloutDetailJson | undefined;
   readonly elapsedMs: number;
   /** Something is in the way of knowing more, such as a master that does not answer. */
   readonly trouble: string | undefined;
@@ -37,19 +39,38 @@ const hostsOf = (rows: readonly LifecycleJson[]): string => {
 /** Always four: a region that changes its height makes the terminal jump. */
 export function progressLines(progress: Progress): Line[] {
   const { title, tally, elapsedMs, trouble } = progress;
-  const done = tally.total - tally.open;
-  const filled = tally.total === 0 ? BAR_COLUMNS : Math.floor((done / tally.total) * BAR_COLUMNS);
+  const { done, total } = howFar(progress);
+  const filled = total === 0 ? BAR_COLUMNS : Math.floor((done / total) * BAR_COLUMNS);
   const bar = `▕${"█".repeat(filled)}${"░".repeat(BAR_COLUMNS - filled)}▏`;
   return [
-    [toned(title, "bold"), `  ${bar}  ${done}/${tally.total}  `, ...counts(tally), `  ${elapsedMs < 1_000 ? "0s" : formatDuration(Math.floor(elapsedMs / 1_000) * 1_000)}`],
+    [toned(title, "bold"), ...wave(progress), `  ${bar}  ${done}/${total}  `, ...(progress.rollout === undefined ? counts(tally) : waveCounts(progress.rollout)), `  ${elapsedMs < 1_000 ? "0s" : formatDuration(Math.floor(elapsedMs / 1_000) * 1_000)}`],
     now(progress),
     failures(progress),
     trouble === undefined ? toned("  Ctrl-C detaches; the work goes on", "dim") : toned(`  ${trouble}`, "warn"),
   ];
 }
 
+/** A rollout is as far as the gate says, not as far as its rows are: a row that ended is not yet a placement that runs. */
+function howFar({ rollout, tally }: Progress): { readonly done: number; readonly total: number } {
+  if (rollout === undefined) return { done: tally.total - tally.open, total: tally.total };
+  const { counts: of, status } = rollout;
+  return rollout.rollback_generation === null || status === "superseded" ? { done: of.passed + of.skipped, total: of.total } : { done: of.taken_back, total: rollout.placements.length };
+}
+
+function wave({ rollout }: Progress): Bit[] {
+  if (rollout === undefined) return [];
+  if (rollout.status === "rolling_back") return ["  ", toned("going back", "bad")];
+  return [`  wave ${rollout.wave}/${rollout.waves}`, ...(rollout.status === "paused" ? ["  ", toned("paused", "warn")] : [])];
+}
+
+const waveCounts = ({ counts: of }: RolloutDetailJson): Bit[] => [
+  toned(`ok ${of.passed}`, of.passed > 0 ? "good" : "dim"), "  ", toned(`failed ${of.refused}`, of.refused > 0 ? "bad" : "dim"), "  ", `open ${of.open}  waiting ${of.waiting}`,
+  ...(of.skipped > 0 ? ["  ", toned(`skipped ${of.skipped}`, "warn")] : []), ...(of.left > 0 ? ["  ", toned(`left ${of.left}`, "bad")] : []),
+];
+
 function now(progress: Progress): Line {
   const open = seen(progress).filter((row) => !isTerminal(row.status));
+  if (open.length === 0 && progress.rollout?.waiting_for != null) return `  now   ${progress.rollout.waiting_for}`;
   if (open.length === 0) return toned("  now   nothing is open", "dim");
   const byPhase = new Map<string, LifecycleJson[]>();
   for (const row of open) {
@@ -66,7 +87,14 @@ function failures(progress: Progress): Line {
 }
 
 /** For a pipe. Equal for two looks exactly when nothing worth a line has changed. */
-export function progressWord({ title, ids, rows, tally, trouble }: Progress): string {
+export function progressWord(progress: Progress): string {
+  const { title, ids, rows, tally, trouble, rollout } = progress;
+  if (rollout !== undefined) {
+    const { counts: of } = rollout;
+    const { done, total } = howFar(progress);
+    const where = rollout.status === "rolling_back" ? `going back: ${rollout.because}` : `wave ${rollout.wave}/${rollout.waves}${rollout.status === "paused" ? ", paused" : ""}`;
+    return `${title}: ${done}/${total}, ok ${of.passed}, failed ${of.refused}, open ${of.open}, waiting ${of.waiting}; ${where}${trouble === undefined ? "" : `; ${trouble}`}`;
+  }
   const word = `${title}: ${tally.total - tally.open}/${tally.total} ended, ok ${tally.succeeded}, failed ${tally.failed}, open ${tally.open}${tally.lost > 0 ? ` (${tally.lost} lost)` : ""}`;
   const only = ids.length === 1 ? rows.get(ids[0]!) : undefined;
   const phase = only === undefined || isTerminal(only.status) || only.status === "lost" ? "" : `, ${only.phase} on ${only.host}`;

@@ -27,12 +27,12 @@ export async function runOperation(session: Session, verb: string, reply: Reply<
   terminal.say(...accepted.warnings.map((warning): Line => [toned("warning", "warn"), `: ${warning}`]));
   if (!wait) {
     if (session.json) terminal.json(reply.raw);
-    else terminal.show(`${title}: accepted on ${hostCount(accepted)}`, ...accepted.lifecycle_ids.slice(0, PASTED_IDS).map((id) => `  ${id}`), `  Watch   ${watchCommand(accepted)}`);
+    else terminal.show(`${title}: accepted on ${hostCount(accepted.lifecycle_ids.length)}`, ...accepted.lifecycle_ids.slice(0, PASTED_IDS).map((id) => `  ${id}`), `  Watch   ${watchCommand(accepted)}`);
     return EXIT.ok;
   }
-  const watched = await watchRows(session, { title, ids: accepted.lifecycle_ids, timeoutS });
+  const watched = await watchRows(session, { title, ids: accepted.lifecycle_ids, rolloutId: accepted.rollout_id ?? undefined, timeoutS });
   if (session.json) {
-    terminal.json({ ...(reply.raw as object), outcome: watched.outcome, rows: watched.rawRows });
+    terminal.json({ ...(reply.raw as object), outcome: watched.outcome, rows: watched.rawRows, ...(watched.rollout === undefined ? {} : { rollout: watched.rawRollout }) });
     return watched.exit;
   }
   await sumUp(session, title, accepted, watched);
@@ -43,10 +43,21 @@ async function sumUp(session: Session, title: string, accepted: AcceptedOperatio
   const { terminal } = session;
   switch (watched.outcome) {
     case "succeeded":
-      terminal.show([title, ": ", toned("succeeded", "good"), ` on ${hostCount(accepted)}`]);
+      terminal.show([title, ": ", toned("succeeded", "good"), ` on ${hostCount(watched.rows.length)}`]);
+      if ((watched.rollout?.counts.skipped ?? 0) > 0) terminal.say([toned("  skipped", "warn"), `: ${watched.rollout!.because}`]);
       await showPlacements(session, accepted);
       return;
+    case "rolled_back":
+      terminal.show([title, ": ", toned("rolled back", "bad"), ` to the spec of generation ${watched.rollout?.base_generation ?? "?"}`], `  because: ${watched.rollout?.because ?? ""}`, ...causeLines(watched.rows.filter((row) => row.status === "failed")));
+      return;
+    case "paused":
+      terminal.show([title, ": ", toned("paused", "warn"), `: ${watched.rollout?.because ?? ""}`]);
+      terminal.say(`  Resume  skep rollout resume ${accepted.name}`, `  Undo    skep rollout abort ${accepted.name}`);
+      return;
     case "failed":
+      if (watched.rollout !== undefined) terminal.show([title, ": ", toned("failed", "bad")], `  because: ${watched.rollout.because}`, ...causeLines(watched.rows));
+      else terminal.show([title, ": ", toned("failed", "bad")], ...causeLines(watched.rows));
+      return;
     case "cancelled":
     case "superseded":
       terminal.show([title, ": ", toned(watched.outcome, "bad")], ...causeLines(watched.rows));
@@ -69,9 +80,9 @@ const CUT: Readonly<Record<Extract<Outcome, "timed_out" | "unreachable" | "detac
   detached: "Detached. The work goes on.",
 };
 
-const hostCount = ({ lifecycle_ids: { length } }: AcceptedOperation): string => (length === 1 ? "1 host" : `${length} hosts`);
-const watchCommand = ({ name, lifecycle_ids: ids }: AcceptedOperation): string => (ids.length <= PASTED_IDS ? `skep lifecycle ${ids.join(" ")} --watch` : `skep lifecycle --deployment ${name} --open --watch`);
-const cancelCommand = ({ name, lifecycle_ids: ids }: AcceptedOperation): string => (ids.length <= PASTED_IDS ? `skep lifecycle cancel ${ids.join(" ")}` : `skep lifecycle cancel ID (the ids: skep lifecycle --deployment ${name} --open)`);
+const hostCount = (length: number): string => (length === 1 ? "1 host" : `${length} hosts`);
+const watchCommand = ({ name, rollout_id: rollout, lifecycle_ids: ids }: AcceptedOperation): string => rollout !== null ? `skep rollout status ${name} --watch` : (ids.length <= PASTED_IDS ? `skep lifecycle ${ids.join(" ")} --watch` : `skep lifecycle --deployment ${name} --open --watch`);
+const cancelCommand = ({ name, rollout_id: rollout, lifecycle_ids: ids }: AcceptedOperation): string => rollout !== null ? `skep rollout abort ${name}` : (ids.length <= PASTED_IDS ? `skep lifecycle cancel ${ids.join(" ")}` : `skep lifecycle cancel ID (the ids: skep lifecycle --deployment ${name} --open)`);
 
 /** A courtesy: the operation has succeeded whether or not this can be shown. */
 async function showPlacements(session: Session, accepted: AcceptedOperation): Promise<void> {

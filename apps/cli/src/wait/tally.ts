@@ -1,6 +1,6 @@
 /** What many lifecycle rows amount to, and which exit code that is. Pure. */
-import { isTerminal } from "@skep/core";
-import type { LifecycleJson } from "@skep/protocol";
+import { isOpenRollout, isTerminal } from "@skep/core";
+import type { LifecycleJson, RolloutJson } from "@skep/protocol";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 
 export interface Tally {
@@ -27,13 +27,34 @@ export function tallyRows(ids: readonly string[], rows: Rows): Tally {
 /** Why the wait ended, where not because everything did. */
 export type Cut = "timeout" | "unreachable" | "detached";
 
-export const OUTCOMES = ["succeeded", "failed", "cancelled", "superseded", "undecided", "timed_out", "unreachable", "detached"] as const;
+export const OUTCOMES = ["succeeded", "failed", "rolled_back", "cancelled", "superseded", "paused", "undecided", "timed_out", "unreachable", "detached"] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
-/** Failures win: one failed row is a failed operation, whatever became of the others. */
-export function decideOutcome(tally: Tally, cut: Cut | undefined): { readonly outcome: Outcome; readonly exit: ExitCode } {
+/** Nothing more comes by itself: the rows have ended, and the rollout, where there is one, has ended or waits for a person. */
+export const isOver = (tally: Tally, rollout: RolloutJson | undefined): boolean =>
+  rollout?.status === "paused" ? tally.open === 0 : tally.open === 0 && (rollout === undefined || !isOpenRollout(rollout.status));
+
+/** Failures win: one failed row is a failed operation, whatever became of the others. A rollout's own word wins over its rows'. */
+export function decideOutcome(tally: Tally, cut: Cut | undefined, rollout?: RolloutJson): { readonly outcome: Outcome; readonly exit: ExitCode } {
   if (cut === "detached") return { outcome: "detached", exit: EXIT.detached };
   if (cut === "unreachable") return { outcome: "unreachable", exit: EXIT.unreachable };
+  switch (rollout?.status) {
+    case "failed":
+      return { outcome: "failed", exit: EXIT.failed };
+    case "rolled_back":
+      return { outcome: "rolled_back", exit: EXIT.failed };
+    case "superseded":
+      return { outcome: "superseded", exit: EXIT.conflict };
+    case "paused":
+      if (tally.open === 0) return { outcome: "paused", exit: EXIT.undecided };
+      return { outcome: "timed_out", exit: EXIT.timedOut };
+    case "running":
+    case "rolling_back":
+      return { outcome: "timed_out", exit: EXIT.timedOut };
+    case "succeeded":
+    case undefined:
+      break;
+  }
   if (tally.open > 0) return tally.lost === tally.open ? { outcome: "undecided", exit: EXIT.undecided } : { outcome: "timed_out", exit: EXIT.timedOut };
   if (tally.failed > 0) return { outcome: "failed", exit: EXIT.failed };
   if (tally.cancelled > 0) return { outcome: "cancelled", exit: EXIT.failed };

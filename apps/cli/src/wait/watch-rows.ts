@@ -1,14 +1,14 @@
 /**
- * Waits until every lifecycle row has ended, showing how far it is. Invariants: what the master does not say is not
+ * Waits until every lifecycle row has ended, and with them the rollout that opens them, showing how far it is. Invariants: what the master does not say is not
  * assumed; a master that goes away is waited for, and said to be away; Ctrl-C ends the watching and not the work.
  */
 import { isTerminal, jitter } from "@skep/core";
-import { lifecycleList, type LifecycleJson } from "@skep/protocol";
+import { lifecycleList, rolloutDetail, type LifecycleJson, type RolloutDetailJson } from "@skep/protocol";
 import { CliError } from "../cli-error.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import type { Session } from "../session.ts";
 import { progressLines, progressWord, type Progress } from "./render.ts";
-import { decideOutcome, tallyRows, type Cut, type Outcome } from "./tally.ts";
+import { decideOutcome, isOver, tallyRows, type Cut, type Outcome } from "./tally.ts";
 
 /** What the API takes in one question. */
 const MAX_IDS = 200;
@@ -24,12 +24,17 @@ export interface Watched {
   /** In the order of `ids`; without those that the master never mentioned. */
   readonly rows: readonly LifecycleJson[];
   readonly rawRows: readonly unknown[];
+  readonly rollout: RolloutDetailJson | undefined;
+  readonly rawRollout: unknown;
 }
 
 /** `timeoutS` 0: as long as it takes. */
-export async function watchRows(session: Session, options: { readonly title: string; readonly ids: readonly string[]; readonly timeoutS: number }): Promise<Watched> {
+export async function watchRows(session: Session, options: { readonly title: string; readonly ids: readonly string[]; readonly rolloutId?: string | undefined; readonly timeoutS: number }): Promise<Watched> {
   const { clock, signal, terminal, rng } = session;
-  const { ids, title, timeoutS } = options;
+  const { title, timeoutS, rolloutId } = options;
+  let ids = options.ids;
+  let rollout: RolloutDetailJson | undefined;
+  let rawRollout: unknown;
   const rows = new Map<string, LifecycleJson>();
   const raws = new Map<string, unknown>();
   const startMs = clock.mono();
@@ -38,6 +43,13 @@ export async function watchRows(session: Session, options: { readonly title: str
   let toldMs = startMs;
 
   const look = async (): Promise<void> => {
+    if (rolloutId !== undefined) {
+      const reply = await session.api.call("getRollout", rolloutDetail, { params: { rollout: rolloutId } });
+      rollout = reply.data;
+      rawRollout = reply.raw;
+      // Its later waves, and its way back, open rows that nobody could name at the beginning.
+      ids = [...new Set([...ids, ...rollout.placements.flatMap((item) => [item.lifecycle_id ?? [], item.rollback_lifecycle_id ?? []].flat())])];
+    }
     const open = ids.filter((id) => !isTerminal(rows.get(id)?.status ?? "pending"));
     for (let at = 0; at < open.length; at += MAX_IDS) {
       const reply = await session.api.call("listLifecycle", lifecycleList, { query: { ids: open.slice(at, at + MAX_IDS).join(",") } });
@@ -53,13 +65,13 @@ export async function watchRows(session: Session, options: { readonly title: str
     told = word;
     toldMs = clock.mono();
   };
-  const progressNow = (): Progress => ({ title, ids, rows, tally: tallyRows(ids, rows), elapsedMs: clock.mono() - startMs, trouble });
+  const progressNow = (): Progress => ({ title, ids, rows, tally: tallyRows(ids, rows), rollout, elapsedMs: clock.mono() - startMs, trouble });
   const show = (): void => (redraws ? terminal.redraw(progressLines(progressNow())) : tell(progressNow()));
   const end = (cut: Cut | undefined): Watched => {
     if (redraws) terminal.redraw([]);
     // How far it was when the watching ended is worth keeping; of what has ended the summary tells.
     if (redraws && cut !== undefined) tell(progressNow());
-    return { ...decideOutcome(tallyRows(ids, rows), cut), rows: ids.flatMap((id) => rows.get(id) ?? []), rawRows: ids.flatMap((id) => (raws.has(id) ? [raws.get(id)] : [])) };
+    return { ...decideOutcome(tallyRows(ids, rows), cut, rollout), rollout, rawRollout, rows: ids.flatMap((id) => rows.get(id) ?? []), rawRows: ids.flatMap((id) => (raws.has(id) ? [raws.get(id)] : [])) };
   };
 
   for (;;) {
@@ -74,7 +86,7 @@ export async function watchRows(session: Session, options: { readonly title: str
       trouble = `the master does not answer (${error.facts.code}); asking again`;
     }
     show();
-    if (tallyRows(ids, rows).open === 0) return end(undefined);
+    if (isOver(tallyRows(ids, rows), rollout)) return end(undefined);
     const elapsedMs = clock.mono() - startMs;
     const leftMs = timeoutS === 0 ? Number.POSITIVE_INFINITY : timeoutS * 1_000 - elapsedMs;
     if (leftMs <= 0) return end(trouble === undefined ? "timeout" : "unreachable");
