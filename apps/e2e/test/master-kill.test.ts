@@ -8,6 +8,7 @@ import { eventually, seedFromEnv, tempDatabase, tempDir } from "@skep/testkit";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { startFleet, type Agent, type Fleet } from "../src/harness/fleet.ts";
 import { createOperators } from "../src/harness/load.ts";
+import { allRollouts, rowsOfRollout } from "../src/harness/operations.ts";
 import { readStarts, startedTwice } from "../src/harness/starts.ts";
 import { ledgerProblems } from "../src/harness/truth.ts";
 
@@ -56,17 +57,23 @@ test(`a master killed ${RANDOM_KILLS} times at random and at ${FAILPOINTS.length
   await eventually(async (status) => {
     const open = await fleet.api.get("/v1/lifecycle?open=true&limit=500");
     status(`${open.items.length} open rows: ${JSON.stringify(open.items.slice(0, 3))}\n${fleet.tails()}`);
-    return open.items.length === 0;
-  }, { what: "every row is terminal", timeoutMs: 60_000 });
+    const rolling = await fleet.api.get("/v1/rollouts?open=true&limit=500");
+    return open.items.length === 0 && rolling.items.length === 0;
+  }, { what: "every row is terminal and every rollout has ended", timeoutMs: 60_000 });
 
-  const ids = operators.promised.flatMap((promise) => promise.lifecycleIds);
+  // What was promised: the rows of the answer, and the rollout that opens the rest. Every rollout was promised, once.
+  const rollouts = await allRollouts(fleet.api);
+  const rolled = operators.promised.flatMap((promise) => promise.rolloutId ?? []);
+  expect(new Set(rolled).size).toBe(rolled.length);
+  expect(rollouts.map((rollout) => rollout.id).sort()).toEqual([...rolled].sort());
+  expect(rollouts.filter((rollout) => rollout.status !== "succeeded" && rollout.status !== "superseded").map((rollout) => [rollout.status, rollout.because])).toEqual([]);
+  const ids = [...new Set([...operators.promised.flatMap((promise) => promise.lifecycleIds), ...rollouts.flatMap(rowsOfRollout)])];
   expect(operators.promised.length).toBeGreaterThan(RANDOM_KILLS);
   const rows = await ledgerRows();
   const ledger = new Map(rows.map((row) => [row.id, row]));
   expect(ids.filter((id) => !ledger.has(id))).toEqual([]);
-  // Every row was promised to somebody, once: no request was taken twice (I1).
+  // Every row was promised to somebody: no request was taken twice (I1).
   expect(rows.filter((row) => !ids.includes(row.id)).map((row) => [row.deployment, row.operation, row.because])).toEqual([]);
-  expect(new Set(ids).size).toBe(ids.length);
   // Nobody but the master was hurt, and nothing here can fail: any other word would be a lie. On a machine that stalls
   // for three intervals a row may be called lost and be taken over by the next request, and says so.
   const takenOver = (row: any): boolean => row.status === "superseded" && String(row.because).startsWith("taken over by");

@@ -12,7 +12,7 @@ import type { Api } from "../src/harness/api.ts";
 import { setMasters, type Agent, type Fleet, type MasterReady, type Member } from "../src/harness/fleet.ts";
 import { authorityOf, forgeMaster } from "../src/harness/forge.ts";
 import { createOperators } from "../src/harness/load.ts";
-import { accepted, allRows, ended, succeeds } from "../src/harness/operations.ts";
+import { accepted, allRollouts, allRows, ended, rowsOfRollout, succeeds } from "../src/harness/operations.ts";
 import { ask } from "../src/harness/plain-https.ts";
 import { readStarts, startedTwice } from "../src/harness/starts.ts";
 import { ledgerProblems } from "../src/harness/truth.ts";
@@ -110,10 +110,15 @@ test(`operators at both, ${KILLS} kills among them: each effect once, each trans
   await eventually(async (status) => {
     const open = (await living().get("/v1/lifecycle?open=true&limit=500")).items;
     status(JSON.stringify(open.slice(0, 3)));
-    return open.length === 0;
-  }, { what: "every row is terminal", timeoutMs: 60_000 });
+    return open.length === 0 && (await living().get("/v1/rollouts?open=true&limit=500")).items.length === 0;
+  }, { what: "every row is terminal and every rollout has ended", timeoutMs: 60_000 });
   const rows = (await allRows(fleet.api)).filter((row) => !earlier.has(row.id));
-  const promised = operators.promised.flatMap((promise) => promise.lifecycleIds);
+  const rolled = operators.promised.flatMap((promise) => promise.rolloutId ?? []);
+  expect(new Set(rolled).size).toBe(rolled.length);
+  const rollouts = (await allRollouts(fleet.api)).filter((rollout) => rolled.includes(rollout.id));
+  expect(rollouts).toHaveLength(rolled.length);
+  expect(rollouts.filter((rollout) => rollout.status !== "succeeded" && rollout.status !== "superseded").map((rollout) => [rollout.status, rollout.because])).toEqual([]);
+  const promised = [...new Set([...operators.promised.flatMap((promise) => promise.lifecycleIds), ...rollouts.flatMap(rowsOfRollout)])];
   expect(rows).toHaveLength(promised.length);
   expect(new Set(rows.map((row) => row.id))).toEqual(new Set(promised));
   expect(rows.filter((row) => row.status !== "succeeded").map((row) => [row.deployment, row.operation, row.status, row.failure_code, row.because])).toEqual([]);

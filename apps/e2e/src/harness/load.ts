@@ -9,6 +9,8 @@ export interface Promised {
   readonly what: string;
   readonly key: string;
   readonly lifecycleIds: readonly string[];
+  /** Opens more rows, wave by wave. */
+  readonly rolloutId: string | null;
 }
 
 export interface Operators {
@@ -50,7 +52,7 @@ export function createOperators(options: { api: () => Api; clock: Clock; rng: Rn
       const name = pick(own);
       const [what, path, body] = operation(name);
       const answer = await answered(path, body);
-      if (answer.status === 202) promised.push({ what: `${what} ${name}`, key: answer.key, lifecycleIds: answer.body.lifecycle_ids });
+      if (answer.status === 202) promised.push({ what: `${what} ${name}`, key: answer.key, lifecycleIds: answer.body.lifecycle_ids, rolloutId: answer.body.rollout_id });
       else refused.set(answer.body.code, (refused.get(answer.body.code) ?? 0) + 1);
       await clock.sleep(below(rng, 60));
     }

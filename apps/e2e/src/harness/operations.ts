@@ -19,10 +19,13 @@ export interface Row {
 }
 
 /** Sends it and returns its rows' ids. Throws with the whole answer when it was not accepted. */
-export async function accepted(api: Api, path: string, body: unknown): Promise<string[]> {
+export const accepted = async (api: Api, path: string, body: unknown): Promise<string[]> => (await sent(api, path, body)).lifecycle_ids;
+
+/** The same, with all that the 202 said. */
+export async function sent(api: Api, path: string, body: unknown): Promise<{ readonly lifecycle_ids: string[]; readonly rollout_id: string | null; readonly generation: number }> {
   const answer = await api.post(path, body, { "idempotency-key": crypto.randomUUID() });
   if (answer.status !== 202) throw new Error(`POST ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
-  return answer.body.lifecycle_ids as string[];
+  return answer.body;
 }
 
 const OPEN = ["pending", "running", "lost"];
@@ -36,9 +39,51 @@ export async function ended(api: Api, ids: readonly string[], timeoutMs = 30_000
   }, { what: `the rows ${ids.join(", ")} have ended`, timeoutMs });
 }
 
-/** Sends it and waits for success on every host. */
+export interface RolloutView {
+  readonly id: string;
+  readonly status: string;
+  readonly because: string;
+  readonly generation: number;
+  readonly base_generation: number | null;
+  readonly rollback_generation: number | null;
+  readonly wave: number;
+  readonly waves: number;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly waiting_for: string | null;
+  readonly placements: readonly { readonly host: string; readonly state: string; readonly wave: number | null; readonly lifecycle_id: string | null; readonly rollback_lifecycle_id: string | null; readonly because: string | null }[];
+}
+
+/** Every row that a rollout has opened so far, there and back. */
+export const rowsOfRollout = (rollout: RolloutView): string[] => rollout.placements.flatMap((item) => [item.lifecycle_id ?? [], item.rollback_lifecycle_id ?? []].flat());
+
+/** The rollout, once it is in one of these states. */
+export async function rolloutIs(api: () => Api, id: string, statuses: readonly string[], timeoutMs = 60_000): Promise<RolloutView> {
+  return eventually(async (status) => {
+    const rollout = await api().get<RolloutView>(`/v1/rollouts/${id}`);
+    status(`${rollout.status}, wave ${rollout.wave}: ${rollout.because}; waits for ${rollout.waiting_for}`);
+    return statuses.includes(rollout.status) ? rollout : undefined;
+  }, { what: `the rollout ${id} is ${statuses.join(" or ")}`, timeoutMs });
+}
+
+/** Every rollout there is, oldest first. */
+export async function allRollouts(api: Api): Promise<RolloutView[]> {
+  const found: RolloutView[] = [];
+  let cursor = "";
+  do {
+    const page = await api.get<{ items: RolloutView[]; next_cursor: string | null }>(`/v1/rollouts?newest_first=false&limit=500${cursor === "" ? "" : `&cursor=${cursor}`}`);
+    found.push(...page.items);
+    cursor = page.next_cursor ?? "";
+  } while (cursor !== "");
+  return found;
+}
+
+/** Sends it and waits for success on every host, through all its waves. */
 export async function succeeds(api: Api, path: string, body: unknown): Promise<Row[]> {
-  const rows = await ended(api, await accepted(api, path, body));
+  const answer = await sent(api, path, body);
+  const { rollout_id: rolloutId } = answer;
+  const rollout = rolloutId === null ? undefined : await rolloutIs(() => api, rolloutId, ["succeeded", "failed", "rolled_back", "superseded"]);
+  if (rollout !== undefined && rollout.status !== "succeeded") throw new Error(`POST ${path}: ${JSON.stringify(rollout)}`);
+  const rows = await ended(api, [...new Set([...answer.lifecycle_ids, ...(rollout === undefined ? [] : rowsOfRollout(rollout))])]);
   const others = rows.filter((row) => row.status !== "succeeded");
   if (others.length > 0) throw new Error(`POST ${path}: ${JSON.stringify(others)}`);
   return rows;

@@ -2,7 +2,7 @@
  * The invariants (faults.md, as rulings 14 makes them exact), judged against the truth. Frozen rows, invented outcomes and
  * false deaths are judged whenever something was committed; liveness and agreement once everything is well again.
  */
-import { isTerminal, type HostStatus, type LifecycleRow } from "@skep/core";
+import { isOpenRollout, isTerminal, type HostStatus, type LifecycleRow, type RolloutRecord } from "@skep/core";
 import { INTERVAL_MS, TIMINGS, type Cluster } from "./cluster.ts";
 import type { Operators } from "./operators.ts";
 import { EPOCH_MS } from "./process.ts";
@@ -27,6 +27,7 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
   const ended = new Map<string, LifecycleRow>();
   const statuses = new Map<string, string>();
   const hostStatuses = new Map<string, HostStatus>();
+  const rolloutVersions = new Map<string, number>();
   const facts = (row: LifecycleRow): string => `${row.status} ${row.failureCode ?? ""} ${row.version}`;
   const name = (row: LifecycleRow): string => `${row.operation} ${row.id} (generation ${row.generation}, ${row.deployment})`;
 
@@ -42,6 +43,7 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
         judgeEnd(row);
       } else if (row.status === "lost") judgeSilence(row.hostId, `${name(row)} is lost`);
     }
+    for (const rollout of committed.rollouts.values()) judgeRollout(rollout);
     for (const host of committed.hosts.values()) {
       if (hostStatuses.get(host.id) === host.status) continue;
       hostStatuses.set(host.id, host.status);
@@ -53,6 +55,26 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
   /** The control plane's own trouble never looks like the death of a host. */
   function judgeSilence(hostId: string, what: string): void {
     if (!truth.hadTrouble(hostId as never, TIMINGS.hardLimitMs + 2 * INTERVAL_MS)) truth.violate("I14", `${what}, and nothing was wrong with the host`);
+  }
+
+  /** R1: a wave is open only over waves whose every job its agent called succeeded, whatever the record calls them. */
+  function judgeRollout(rollout: RolloutRecord): void {
+    const seen = rolloutVersions.get(rollout.id);
+    if (seen === rollout.version) return;
+    rolloutVersions.set(rollout.id, rollout.version);
+    world.trace(`rollout ${rollout.deployment} generation ${rollout.generation} is ${rollout.status}, wave ${rollout.wave}: ${rollout.because}`);
+    for (const member of rollout.members) {
+      if (member.wave === undefined || member.rowId === undefined || member.wave >= rollout.wave) continue;
+      const placement = committed.placements.get(member.placementId);
+      if (placement?.removedAt === undefined && !truth.words(member.rowId).has("succeeded")) {
+        truth.violate("R1", `wave ${rollout.wave} of ${rollout.deployment} generation ${rollout.generation} is open, and on ${member.host} wave ${member.wave} never succeeded`);
+      }
+    }
+    // And no more at once than the policy has it: the numbers are drawn by the operators, not read from the decision.
+    const members = rollout.members.filter((member) => member.state !== "apart");
+    const limit = typeof rollout.policy.maxParallel === "number" ? rollout.policy.maxParallel : Math.max(1, Math.floor((Number.parseInt(rollout.policy.maxParallel, 10) / 100) * members.length));
+    const between = members.filter((member) => committed.lifecycle.get((rollout.status === "rolling_back" ? member.rollbackRowId : member.rowId) ?? "")?.completedAt === undefined && (rollout.status === "rolling_back" ? member.rollback === "open" : member.state === "open"));
+    if (isOpenRollout(rollout.status) && between.length > Math.max(limit, rollout.wave === 1 ? rollout.policy.canary : 0)) truth.violate("R1", `${between.length} placements of ${rollout.deployment} are between versions at once, ${limit} are allowed`);
   }
 
   /** Outcomes are somebody's word: the agent's, or an operator's decision; silence has none. */
@@ -73,6 +95,7 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
     checkTruth();
     checkOnce();
     checkLiveness(sinceMs);
+    checkRollouts(sinceMs);
     checkObserved();
   }
 
@@ -124,6 +147,23 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
       const movedMs = Math.max(sinceMs, row.createdAt - EPOCH_MS, truth.movedAtMs(row.id) ?? 0);
       const waitedMs = world.nowMs() - movedMs;
       if (waitedMs > LIVENESS_MS) truth.violate("I6", `${name(row)} is still ${row.status} (${row.phase}: ${row.because ?? ""}) ${Math.round(waitedMs / 1000)} s after anything moved`);
+    }
+  }
+
+  /** R2: no rollout is forgotten, and one that ended well left every placement on one generation. */
+  function checkRollouts(sinceMs: number): void {
+    for (const rollout of committed.rollouts.values()) {
+      const what = `the rollout of ${rollout.deployment} generation ${rollout.generation}`;
+      if (rollout.status === "running" || rollout.status === "rolling_back") {
+        const waitedMs = world.nowMs() - Math.max(sinceMs, rollout.progressAt - EPOCH_MS);
+        if (waitedMs > rollout.policy.progressDeadlineS * 1_000 + LIVENESS_MS) truth.violate("R2", `${what} is still ${rollout.status} ${Math.round(waitedMs / 1000)} s after anything moved: ${rollout.because}`);
+        continue;
+      }
+      const deployment = committed.deployments.get(rollout.deploymentId)!;
+      const generation = rollout.status === "rolled_back" ? rollout.rollbackGeneration : rollout.status === "succeeded" ? rollout.generation : undefined;
+      if (generation === undefined || deployment.generation !== generation || deployment.desired === "absent") continue;
+      const others = [...committed.placements.values()].filter((one) => one.deploymentId === deployment.id && one.removedAt === undefined && one.desired !== "absent" && one.generation !== generation);
+      if (others.length > 0) truth.violate("R2", `${what} is ${rollout.status}, and ${others.length} placements are wanted at another generation`);
     }
   }
 

@@ -18,6 +18,7 @@ export const TIMINGS = timingsFor(INTERVAL_MS);
 const BEAT_TIMEOUT_MS = 10_000;
 const DISPATCH_EVERY_MS = 5_000;
 const RECONCILE_EVERY_MS = 15_000;
+const ROLLOUT_EVERY_MS = 5_000;
 
 type Control = Awaited<ReturnType<typeof createControl>>;
 
@@ -111,7 +112,9 @@ export function createCluster({ world, policy, timings, truth, hosts: hostCount,
       every("sweep", timings.sweepIntervalMs, () => control.sweepOnce());
       every("liveness", timings.sweepIntervalMs, () => control.livenessOnce());
       every("reconcile", RECONCILE_EVERY_MS, async () => (reconcile ? control.reconcileOnce() : undefined));
+      const rollouts = every("rollouts", ROLLOUT_EVERY_MS, () => control.rolloutOnce());
       control.onWorkDue(() => dispatch.wake());
+      control.onRolloutDue(() => rollouts.wake());
     };
 
     const start = (): void => {

@@ -18,6 +18,7 @@ export const GUARDS: Readonly<Record<PolicyRule, readonly string[]>> = {
   lateSuccess: ["I6"],
   outboxAndInventory: ["I6"],
   sentBeforeFailed: ["I5"],
+  rolloutGate: ["R1"],
 };
 
 export interface GateResult {

@@ -12,6 +12,7 @@ import type { World } from "./world.ts";
 type Control = NonNullable<ReturnType<Cluster["masters"][number]["running"]>>["control"];
 type DeployRequest = Parameters<Control["deploy"]>[0];
 type Spec = DeployRequest["spec"];
+type RolloutWish = NonNullable<DeployRequest["rollout"]>;
 type Context = Parameters<Control["deploy"]>[1];
 
 export interface Promised {
@@ -76,6 +77,14 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
   }
 
   const pick = <T>(list: readonly T[]): T | undefined => list[below(rng, list.length)];
+  /** Careful and careless, with deadlines short enough to be met in a run. */
+  const rollout = (): { rollout?: RolloutWish } =>
+    rng.float() < 0.4 ? {} : {
+      rollout: {
+        max_parallel: pick([1, 2, "25%", "50%", "100%"])!, min_healthy_s: pick([0, 0, 10, 45])!, progress_deadline_s: pick([120, 240, 600])!, canary: pick([0, 0, 1])!,
+        auto_promote: rng.float() < 0.8, auto_rollback: rng.float() < 0.8,
+      },
+    };
   const timeoutS = (): number | undefined => pick([undefined, undefined, 60, 120, 300]);
 
   function spec(): Spec {
@@ -97,13 +106,17 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
       const hosts = cluster.hosts.map((host) => host.id).filter(() => rng.float() < 0.6);
       const body = {
         name, spec: spec(), placement: hosts.length === 0 ? { replicas: 1 } : { hosts }, reconcile: rng.float() < 0.7 ? ("auto" as const) : ("report" as const),
-        replace: rng.float() < 0.8, dry_run: false, ...late,
+        replace: rng.float() < 0.8, dry_run: false, ...late, ...rollout(),
       };
       return request(`deploy ${name}`, (control, context) => control.deploy(structuredClone(body), context), body);
     }
     if (dice < 0.55) {
-      const body = rng.float() < 0.7 ? { env: { V: String(below(rng, 1_000)) }, dry_run: false, ...late } : { desired: pick(["running", "stopped"] as const)!, dry_run: false, ...late };
+      const body = rng.float() < 0.7 ? { env: { V: String(below(rng, 1_000)) }, dry_run: false, ...late, ...rollout() } : { desired: pick(["running", "stopped"] as const)!, dry_run: false, ...late };
       return request(`mutate ${name}`, (control, context) => control.mutate(name, body, context), body);
+    }
+    if (dice < 0.62) {
+      const word = pick(["pause", "resume", "resume", "abort"] as const)!;
+      return request(`${word} ${name}`, (control, context) => (word === "pause" ? control.pauseRollout(name, context) : word === "resume" ? control.resumeRollout(name, context) : control.abortRollout(name, context)), { word });
     }
     if (dice < 0.7) return request(`redeploy ${name}`, (control, context) => control.redeploy(name, late, context), late);
     if (dice < 0.76) {

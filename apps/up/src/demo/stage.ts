@@ -9,7 +9,7 @@ import { get } from "node:http";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
-import { acceptedOperation, lifecycleList, placementList } from "@skep/protocol";
+import { acceptedOperation, lifecycleList, placementList, rolloutDetail } from "@skep/protocol";
 import type { AcceptedOperation, DeployRequest, LifecycleJson, PlacementJson } from "@skep/protocol";
 import { isTerminal } from "@skep/core";
 import type { Clock } from "@skep/core";
@@ -64,14 +64,21 @@ export async function openStage(stateDir: string, env: Readonly<Record<string, s
   const rows: Stage["rows"] = async (query) => lifecycleList.parse(await api.get(`/v1/lifecycle?${query}`)).items;
   const placements: Stage["placements"] = async (deployment) => placementList.parse(await api.get(`/v1/placements?deployment=${deployment}`)).items;
   const rowsEnded: Stage["rowsEnded"] = (accepted) => {
-    const ids = accepted.placements.flatMap(({ lifecycle_id: id }) => (id === null ? [] : [id]));
+    const first = accepted.placements.flatMap(({ lifecycle_id: id }) => (id === null ? [] : [id]));
+    /** A change in place opens its later rows wave by wave. */
+    const opened = async (): Promise<{ ids: readonly string[]; over: boolean }> => {
+      if (accepted.rollout_id === null) return { ids: first, over: true };
+      const rollout = rolloutDetail.parse(await api.get(`/v1/rollouts/${accepted.rollout_id}`));
+      return { ids: [...new Set([...first, ...rollout.placements.flatMap((item) => item.lifecycle_id ?? [])])], over: rollout.completed_at !== null };
+    };
     return awaitSight(clock, {
       expected: `an end of every row of ${accepted.name}`,
       timeoutMs: ROWS_TIMEOUT_MS,
       look: async (saw) => {
+        const { ids, over } = await opened();
         const found = await rows(`ids=${ids.join(",")}`);
         saw(found.map((row) => `${row.host}: ${row.operation} ${row.status}/${row.phase}`).join(", "));
-        return found.length === ids.length && found.every((row) => isTerminal(row.status)) ? found : undefined;
+        return over && found.length === ids.length && found.every((row) => isTerminal(row.status)) ? found : undefined;
       },
     });
   };
