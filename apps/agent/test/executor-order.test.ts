@@ -147,3 +147,33 @@ describe("one component alone (B13)", () => {
     expect(again.executor.job(command.job_id)?.status).toBe("succeeded");
   });
 });
+
+describe("components of one level", () => {
+  test("start side by side, at most eight, and after a failure nothing more is begun and everything begun is undone", async () => {
+    const { executor, driver, idle } = await containers();
+    const names = Array.from({ length: 10 }, (_, index) => `c${index}`);
+    let together = 0;
+    let most = 0;
+    const doors: (() => void)[] = [];
+    driver.on("start", async () => {
+      most = Math.max(most, (together += 1));
+      await new Promise<void>((resolve) => doors.push(resolve));
+      together -= 1;
+    });
+    const command = deploy(target(), 1, dockerSpec(...names));
+    await executor.admit(command);
+    await expect.poll(() => doors.length).toBe(8);
+    expect(most).toBe(8);
+    // One of them fails while the others are under way.
+    driver.on("start", () => undefined);
+    driver.on("wait", () => { throw new Error("not reached"); });
+    driver.on("stop c0", () => { throw new Error("it will not go"); });
+    driver.on("start c8", () => { throw new Error("no room"); });
+    for (const open of doors) open();
+    await idle();
+    expect(executor.job(command.job_id)).toMatchObject({ status: "failed", error: expect.stringContaining("no room") });
+    expect(driver.calls.filter((call) => call.startsWith("wait"))).toEqual([]);
+    expect(driver.running()).toEqual(["c0@1"]);
+    expect(executor.job(command.job_id)?.steps?.filter((step) => !step.ok).map((step) => step.name)).toContain("undo start c0");
+  });
+});

@@ -6,6 +6,7 @@
 import { type Driver, type WorkloadLabels } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
 import type { PlacementEntry } from "../journal/records.ts";
+import { mapBounded } from "../map-bounded.ts";
 import { Halted, JobFailure, guard, guardAbort, outcomeOf, type JobContext, type JobOutcome } from "./job-context.ts";
 import { inStopOrder, isAlive, planComponents, startLevels, wantedHashes, type PlannedComponent, type Seen } from "./plan.ts";
 import { rollBack } from "./run-rollback.ts";
@@ -77,18 +78,28 @@ async function stopOld(context: JobContext, command: ApplyCommand, plan: readonl
   if (old.length > 0) context.failpoint("after_stop_old");
 }
 
+/** Components that wait for nobody of their group. Fewer: large deployments start slowly; more: they only queue up in the runtime. */
+const STARTS_AT_ONCE = 8;
+
 async function startAll(context: JobContext, command: ApplyCommand, plan: readonly PlannedComponent[], fresh: readonly PlannedComponent[], driver: Driver, labelsOf: (item: PlannedComponent) => WorkloadLabels, effects: Effects): Promise<void> {
   const byName = new Map(plan.map((item) => [item.name, item]));
   for (const level of startLevels(command.spec.components)) {
     const here = level.flatMap((component) => byName.get(component.name) ?? []);
-    for (const item of here) {
-      if (!fresh.includes(item)) continue;
-      guard(context);
-      const labels = labelsOf(item);
-      effects.started.push({ labels, driver, stopTimeoutMs: item.spec!.stop_timeout_s * 1000 });
-      await step(context, { name: `start ${item.name}`, phase: "start", driver }, (signal, progress) => driver.start(labels, item.spec!, signal, progress));
-      context.failpoint("after_start_new");
-    }
+    let failed: { readonly error: unknown } | undefined;
+    await mapBounded(here.filter((item) => fresh.includes(item)), STARTS_AT_ONCE, async (item) => {
+      // After a failure nothing more is begun; what has begun comes to its end, so that undoing finds it.
+      if (failed !== undefined) return;
+      try {
+        guard(context);
+        const labels = labelsOf(item);
+        effects.started.push({ labels, driver, stopTimeoutMs: item.spec!.stop_timeout_s * 1000 });
+        await step(context, { name: `start ${item.name}`, phase: "start", driver }, (signal, progress) => driver.start(labels, item.spec!, signal, progress));
+        context.failpoint("after_start_new");
+      } catch (error) {
+        failed ??= { error };
+      }
+    });
+    if (failed !== undefined) throw (failed as { readonly error: unknown }).error;
     await waitForAll(context, here.filter((item) => fresh.includes(item) || isOnItsWay(item)).map((item) => ({ item, labels: labelsOf(item), driver: item.keep?.driver ?? driver })));
   }
 }

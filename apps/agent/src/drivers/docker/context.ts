@@ -12,6 +12,7 @@ import type { Engine, Inspected } from "./engine.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Marks } from "./marked-processes.ts";
 import type { Records } from "./records.ts";
+import { mapBounded } from "../../map-bounded.ts";
 
 export interface Credential {
   readonly server: string;
@@ -98,14 +99,4 @@ export async function withinLimit<T>(clock: Clock, limitMs: number, work: (signa
   } finally {
     over.abort();
   }
-}
-
-export async function mapBounded<T, R>(items: readonly T[], limit: number, work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let at = next++; at < items.length; at = next++) results[at] = await work(items[at]!);
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
-  return results;
 }

@@ -12,6 +12,7 @@ import { scanLabelled } from "../../runner/proc.ts";
 import { LOG_DIR } from "../../runner/run-state.ts";
 import type { LogLimits, ProcessId, RunTimings } from "../../runner/run-state.ts";
 import { createKeyedLock } from "../../keyed-lock.ts";
+import { mapBounded } from "../../map-bounded.ts";
 import { keyOf } from "../labels.ts";
 import { checkProbe, checkProgram, ensureWorkingDir } from "./check-program.ts";
 import { createComponentDirs, workDir } from "../component-dirs.ts";
@@ -135,14 +136,4 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
 async function loadHoldings(list: () => Promise<readonly ComponentDir[]>): Promise<readonly Holding[]> {
   const files = await mapBounded(await list(), MAX_LOOKS_AT_ONCE, readState);
   return files.flatMap((file) => (file.kind === "good" ? [{ labels: file.state.labels, specs: file.state.spec.ports, ports: file.state.ports }] : []));
-}
-
-async function mapBounded<T, R>(items: readonly T[], limit: number, work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let at = next++; at < items.length; at = next++) results[at] = await work(items[at]!);
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
-  return results;
 }
