@@ -1,9 +1,11 @@
 /** The engine that tests stand on: real, private, and gone without a trace afterwards. */
-import { readdirSync, readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { describe, expect, test } from "vitest";
 import { eventually, startEngine } from "@skep/testkit";
 import { noEngine, useEngine } from "@skep/testkit/vitest";
+import { clearEngineDir } from "../src/engine/engine-dirs.ts";
 
 describe.skipIf(noEngine())("the shared engine", () => {
   const engine = useEngine();
@@ -63,6 +65,26 @@ describe.skipIf(noEngine())("an engine of one's own", () => {
     expect(readdirSync(tmpdir()).some((name) => dir.endsWith(name))).toBe(false);
     await eventually(() => processesNaming(dir).length === 0, { what: "no process of the engine being left" });
     expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(dir);
+  });
+});
+
+describe.skipIf(noEngine())("an engine whose test run was killed", () => {
+  test("is cleared away by the next one, with its containers, links and files", async () => {
+    const abandoned = await startEngine();
+    const dir = abandoned.socketPath.replace("/docker.sock", "");
+    await abandoned.image("kit-sleep:1", { cmd: ["sleep", "1000"] });
+    const network = await abandoned.ask<{ Id: string }>("POST", "/networks/create", { body: { Name: "left" } });
+    const { Id } = await abandoned.ask<{ Id: string }>("POST", "/containers/create", { body: { Image: "kit-sleep:1", HostConfig: { NetworkMode: network.Id } } });
+    await abandoned.ask("POST", `/containers/${Id}/start`);
+    const { State } = await abandoned.ask<{ State: { Pid: number } }>("GET", `/containers/${Id}/json`);
+    const link = `br-${network.Id.slice(0, 12)}`;
+    expect(execFileSync("ip", ["-br", "link"], { encoding: "utf8" })).toContain(link);
+    await clearEngineDir(dir);
+    expect(existsSync(dir)).toBe(false);
+    await eventually(() => !existsSync(`/proc/${State.Pid}`), { what: "the container's process being gone" });
+    expect(processesNaming(dir)).toEqual([]);
+    expect(execFileSync("ip", ["-br", "link"], { encoding: "utf8" })).not.toContain(link);
+    await abandoned.stop();
   });
 });
 

@@ -35,6 +35,37 @@ describe.skipIf(noEngine())("what belongs to a whole placement", () => {
     expect(await engine.labelled(`skep.host=${owner}`)).toEqual({ containers: [], networks: [], volumes: [] });
   });
 
+  test("kept volumes are found again by the deployment's next placement on this host, and serve no two", async () => {
+    const { driver, owner } = createDockerWorld(engine);
+    const [first, second, third, other] = [labelsFor(), labelsFor(), labelsFor(), labelsFor("web", { deployment: "other" })];
+    const spec = containerSpec(["sh", "-c", `cat /data/* 2>/dev/null; echo ${"$SKEP_PLACEMENT"} > /data/$SKEP_PLACEMENT; ${FOREVER[2]}`], { container: { mounts: [{ type: "volume", volume: "data", target: "/data" }] } });
+    const whole = { ...specOf(spec), volumes: { data: {} } };
+    const run = async (labels: typeof first): Promise<string> => {
+      await driver.shared!.ensure(placementOf(labels), whole, never);
+      await driver.start(labels, spec, never);
+      await driver.wait(labels, spec, never);
+      return eventually(async () => (await engine.ask<{ Mounts: { Name: string }[] }>("GET", `/containers/${(await idsOf(engine, labels))[0]}/json`)).Mounts[0]?.Name, { what: "its volume" });
+    };
+    const clear = async (labels: typeof first, volumes: boolean): Promise<void> => {
+      await driver.stop(labels, 2_000);
+      await driver.remove(labels);
+      await driver.shared!.remove(labels.placementId, { volumes }, never);
+    };
+    const volume = await run(first);
+    await clear(first, false);
+    // Another deployment's data is never it; the same one's is; a second placement beside it gets its own.
+    expect(await run(other)).not.toBe(volume);
+    expect(await run(second)).toBe(volume);
+    expect(await run(third)).not.toBe(volume);
+    await eventually(async () => (await textOf(driver, second)).includes(first.placementId), { what: "the first placement's data in the second" });
+    // A late removal on behalf of the first takes nothing that serves the second by now.
+    await driver.shared!.remove(first.placementId, { volumes: true }, never);
+    expect((await engine.labelled(`skep.host=${owner}`)).volumes).toContain(volume);
+    await clear(second, true);
+    expect((await engine.labelled(`skep.host=${owner}`)).volumes).not.toContain(volume);
+    expect((await engine.labelled(`skep.host=${owner}`)).volumes).toHaveLength(2);
+  });
+
   test("external ones must exist, are used, and stay", async () => {
     const { driver } = createDockerWorld(engine);
     const labels = labelsFor();

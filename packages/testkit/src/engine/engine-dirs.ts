@@ -29,9 +29,11 @@ export async function clearEngineDir(dir: string): Promise<void> {
     for (const pid of pids) kill(pid);
     return pids.length === 0;
   }, { what: `the processes of the test engine in ${dir} ending`, timeoutMs: 30_000 });
-  const cidr = readFileSync(join(dir, "cidr"), "utf8");
-  for (const link of linksIn(cidr)) if (link.startsWith("br-")) execFileSync("ip", ["link", "delete", link]);
-  allowForwarding(cidr, false);
+  const cidr = read(join(dir, "cidr"));
+  if (cidr !== "") {
+    for (const link of linksIn(cidr)) if (link.startsWith("br-")) execFileSync("ip", ["link", "delete", link]);
+    allowForwarding(cidr, false);
+  }
   rmSync(dir, { recursive: true, force: true });
 }
 

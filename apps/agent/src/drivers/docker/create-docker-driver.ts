@@ -29,7 +29,8 @@ import { ensureImage } from "./image.ts";
 import { createKeeper } from "./keeper.ts";
 import { createMarks } from "./marked-processes.ts";
 import { createRecords } from "./records.ts";
-import { createShared, readNames } from "./shared.ts";
+import { sharedNames } from "./shared-names.ts";
+import { createShared } from "./shared.ts";
 import { startContainer } from "./start-container.ts";
 import { removeContainer, stopContainer } from "./stop-container.ts";
 import { createNoTransport, createTransport } from "./transport.ts";
@@ -134,7 +135,7 @@ export function createDockerDriver(options: DockerDriverOptions): DockerDriver {
   const describe = (view: View): ObservedComponent => {
     const vital = keeper.see(view);
     const record = records.get(view.id);
-    return decideObserved(view, record, vital, { hostBootId, drift: decideDrift(view, record, readNames(context.sharedDir, view.labels).network) });
+    return decideObserved(view, record, vital, { hostBootId, drift: decideDrift(view, record, sharedNames(context.sharedDir, view.labels).network) });
   };
 
   const look = async (): Promise<readonly ObservedComponent[]> => {

@@ -54,6 +54,7 @@ export interface NetworkInfo {
 }
 export interface VolumeInfo {
   readonly Name: string;
+  readonly CreatedAt?: string;
   readonly Labels?: Readonly<Record<string, string>> | null;
 }
 export interface ExecInfo {

@@ -1,34 +1,28 @@
 /**
- * Networks and volumes of a placement. Ours carry the placement's labels and are found by them; foreign ones
- * (`external`) must exist and are never touched. What a spec's names mean is kept in a file, because a component is
- * started with its own part of the spec alone.
+ * Networks of a placement, and its volumes (volumes.ts). Ours carry the placement's labels and are found by them; foreign
+ * ones (`external`) must exist and are never touched.
  */
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { DriverError } from "@skep/core";
 import type { AbortSignalLike, PlacementLabels, SharedThings, Spec } from "@skep/core";
-import { writeDurable } from "../../runner/durable-file.ts";
-import { asDriverError } from "../driver-errors.ts";
 import { DEFAULT_NETWORK, LABEL, networksOf, ownFilter, placementLabels, thingName } from "./container-labels.ts";
 import type { DockerContext } from "./context.ts";
-import type { SharedNames } from "./create-body.ts";
 import { asRefused, EngineRefusal } from "./engine-error.ts";
 import type { NetworkInfo } from "./engine.ts";
+import { dropNames, writeNames } from "./shared-names.ts";
+import type { Names } from "./shared-names.ts";
+import { ensureVolume, externalVolume, otherName, removeVolumes } from "./volumes.ts";
 
 type SharedContext = Pick<DockerContext, "engine" | "owner" | "lock" | "sharedDir">;
 
-/** The spec's names, as this engine calls them. */
-interface Names {
-  readonly networks: Readonly<Record<string, string>>;
-  readonly volumes: Readonly<Record<string, string>>;
-}
+/** One for all placements: two of one deployment must not both find the same volume left behind. */
+const VOLUMES = "shared volumes";
 
 export function createShared(context: SharedContext): SharedThings {
   const { lock, sharedDir } = context;
   // One at a time per placement: an engine would make two networks of one name, and hand out either.
-  const inTurn = <T>(placementId: string, work: () => Promise<T>): Promise<T> => lock.run([`shared ${placementId}`], work);
+  const inTurn = <T>(placementId: string, work: () => Promise<T>, ...more: readonly string[]): Promise<T> => lock.run([`shared ${placementId}`, ...more], work);
   return {
-    ensure: (labels, spec, signal) => inTurn(labels.placementId, async () => writeNames(sharedDir, labels.placementId, await ensureAll(context, labels, spec, signal))),
+    ensure: (labels, spec, signal) => inTurn(labels.placementId, async () => writeNames(sharedDir, labels.placementId, await ensureAll(context, labels, spec, signal)), ...(spec.volumes === undefined ? [] : [VOLUMES])),
     prune: (placementId, spec, signal) => inTurn(placementId, async () => {
       const wanted = wantedNetworks(spec);
       for (const network of await ownNetworks(context, placementId, signal)) {
@@ -37,9 +31,9 @@ export function createShared(context: SharedContext): SharedThings {
     }),
     remove: (placementId, { volumes }, signal) => inTurn(placementId, async () => {
       for (const network of await ownNetworks(context, placementId, signal)) await removeNetwork(context, network, signal);
-      if (volumes) for (const { Name } of await context.engine.volumes(ownFilter(context.owner(), { placement: placementId }), signal)) await removeVolume(context, Name, signal);
-      rmSync(namesPath(sharedDir, placementId), { force: true });
-    }),
+      if (volumes) await removeVolumes(context, placementId, signal);
+      dropNames(sharedDir, placementId);
+    }, VOLUMES),
   };
 }
 
@@ -53,7 +47,7 @@ async function ensureAll(context: SharedContext, labels: PlacementLabels, spec: 
   for (const [name, volume] of Object.entries(spec.volumes ?? {})) {
     volumes[name] = volume.external === undefined ? await ensureVolume(context, labels, name, signal) : await externalVolume(context, volume.external, signal);
   }
-  return { networks, volumes };
+  return { deployment: labels.deployment, networks, volumes };
 }
 
 /** The spec's own, and the default one when a component names none. */
@@ -80,9 +74,6 @@ async function ensureNetwork({ engine, owner }: SharedContext, labels: Placement
   }
 }
 
-/** Somebody else's thing has the name: another agent's on the same engine, or a stranger's. */
-const otherName = (called: string, owner: string): string => `${called}-${owner.slice(-6)}`;
-
 async function externalNetwork({ engine }: SharedContext, called: string, signal: AbortSignalLike): Promise<string> {
   const found = await engine.network(called, signal);
   if (found === undefined) throw new DriverError("network_not_found", `the external network ${called} does not exist on this host; make it first, or name another`);
@@ -90,59 +81,8 @@ async function externalNetwork({ engine }: SharedContext, called: string, signal
   return ["host", "none"].includes(found.Name) ? found.Name : found.Id;
 }
 
-async function ensureVolume({ engine, owner }: SharedContext, labels: PlacementLabels, name: string, signal: AbortSignalLike): Promise<string> {
-  const [there] = (await engine.volumes(ownFilter(owner(), { placement: labels.placementId }), signal)).filter(({ Labels }) => Labels?.[LABEL.volume] === name);
-  if (there !== undefined) return there.Name;
-  const called = thingName(labels, name);
-  try {
-    for (const Name of [called, otherName(called, owner())]) {
-      // Making a volume that is there gives back the one that is there, whosever it is.
-      const made = await engine.createVolume({ Name, Labels: { ...placementLabels(owner(), labels), [LABEL.volume]: name } }, signal);
-      if (made.Labels?.[LABEL.host] === owner() && made.Labels[LABEL.placement] === labels.placementId) return Name;
-    }
-  } catch (error) {
-    throw asRefused(error, `volume ${name} (${called}) could not be made`, "volume_failed", ["disk_full"]);
-  }
-  throw new DriverError("volume_failed", `volume ${name} could not be made: both names it could have (${called}, ${otherName(called, owner())}) are taken by somebody else's volumes`);
-}
-
-async function externalVolume({ engine }: SharedContext, called: string, signal: AbortSignalLike): Promise<string> {
-  if ((await engine.volume(called, signal)) === undefined) throw new DriverError("volume_not_found", `the external volume ${called} does not exist on this host; make it first, or name another`);
-  return called;
-}
-
 async function removeNetwork({ engine }: SharedContext, network: NetworkInfo, signal: AbortSignalLike): Promise<void> {
   await engine.removeNetwork(network.Id, signal).catch((error: unknown) => {
     throw asRefused(error, `network ${network.Name} could not be removed`, "network_in_use", []);
   });
-}
-
-async function removeVolume({ engine }: SharedContext, name: string, signal: AbortSignalLike): Promise<void> {
-  await engine.removeVolume(name, signal).catch((error: unknown) => {
-    throw asRefused(error, `volume ${name} could not be removed`, "volume_in_use", []);
-  });
-}
-
-const namesPath = (sharedDir: string, placementId: string): string => join(sharedDir, `${placementId}.json`);
-
-function writeNames(sharedDir: string, placementId: string, names: Names): void {
-  try {
-    mkdirSync(sharedDir, { recursive: true, mode: 0o700 });
-    writeDurable(namesPath(sharedDir, placementId), JSON.stringify(names));
-  } catch (error) {
-    throw asDriverError(error, "start_failed", "the names of the placement's networks cannot be written");
-  }
-}
-
-/** Before `ensure`, or with its file lost, names are what `ensure` would call them. */
-export function readNames(sharedDir: string, labels: PlacementLabels): SharedNames {
-  const read = (): Partial<Names> => {
-    try {
-      return JSON.parse(readFileSync(namesPath(sharedDir, labels.placementId), "utf8")) as Partial<Names>;
-    } catch {
-      return {};
-    }
-  };
-  const { networks = {}, volumes = {} } = read();
-  return { network: (name) => networks[name] ?? thingName(labels, name), volume: (name) => volumes[name] ?? thingName(labels, name) };
 }

@@ -12,7 +12,7 @@ import { createBody } from "./create-body.ts";
 import { asRefused, EngineRefusal, plainWords } from "./engine-error.ts";
 import { START_DEADLINE_MS } from "./keeper.ts";
 import type { ContainerRecord } from "./records.ts";
-import { readNames } from "./shared.ts";
+import { sharedNames } from "./shared-names.ts";
 
 /** How long the engine may take over a container that was given up. Too short: there may be two of one start; too long: a job waits for a name. */
 const NAME_PATIENCE_MS = 15_000;
@@ -53,7 +53,7 @@ function isDone({ records, hostBootId }: DockerContext, view: View): boolean {
 
 /** `made`: one that was made and never started; it may still lack its networks. */
 async function make(context: DockerContext, labels: WorkloadLabels, spec: ComponentSpec, signal: AbortSignalLike, made: string | undefined): Promise<string> {
-  const { body, more } = createBody(context.owner(), labels, spec, readNames(context.sharedDir, labels));
+  const { body, more } = createBody(context.owner(), labels, spec, sharedNames(context.sharedDir, labels));
   try {
     const id = made ?? (await create(context, labels, body, signal));
     const ends = more.length === 0 ? {} : ((await context.engine.inspect(id, signal))?.NetworkSettings?.Networks ?? {});
