@@ -4,6 +4,7 @@ import { seedFromEnv } from "@skep/testkit";
 import { expect, test } from "vitest";
 import { readLabels } from "../../src/drivers/docker/container-labels.ts";
 import { createBody } from "../../src/drivers/docker/create-body.ts";
+import { decideDrift } from "../../src/drivers/docker/decide-drift.ts";
 import { socketPathOf } from "../../src/drivers/docker/endpoint.ts";
 import { codeOf } from "../../src/drivers/docker/engine-error.ts";
 import { decideVersion } from "../../src/drivers/docker/engine.ts";
@@ -112,7 +113,7 @@ test("only local unix sockets are spoken to", () => {
 });
 
 test("a spec the engine could not serve is refused with what to do", () => {
-  const names = { network: String, volume: String };
+  const names = { network: (name: string) => ({ id: name, name }), volume: String };
   const refused = (spec: ReturnType<typeof containerSpec>) => expect(() => createBody("me", labelsFor(), spec, names));
   refused({ ...containerSpec(), container: undefined }).toThrow(/needs container.image/);
   refused(containerSpec([], { ports: [{ name: "http", protocol: "tcp" }] })).toThrow(/no container port/);
@@ -120,6 +121,17 @@ test("a spec the engine could not serve is refused with what to do", () => {
   refused(containerSpec([], { probe })).toThrow(/does not have/);
   refused(containerSpec([], { probe, ports: [{ name: "dns", container: 53, protocol: "udp" }] })).toThrow(/UDP: use an exec probe/);
   refused(containerSpec([], { probe: { ...probe, port: 53 }, container: { network_mode: "none" } })).toThrow(/no network/);
+});
+
+test("Podman's way of telling the same is no drift; another image, network or maker is", () => {
+  const record = { version: 1, id: "a", labels: labelsFor(), hostBootId: "b", restarts: 0, crashes: 0 } as const;
+  const spec = { image: "team/app", restart: { policy: "never" }, ports: [], networks: ["front"], stop_timeout_s: 5 } as const;
+  const view = (image: string, network: string, Running = true) => ({ id: "a", labels: record.labels, damage: undefined, spec, seen: { Id: "a", State: { Running }, Config: { Image: image }, HostConfig: { PidsLimit: null }, NetworkSettings: { Networks: { [network]: { NetworkID: network } } } } });
+  const network = () => ({ id: "f00d", name: "skep-front" });
+  for (const image of ["team/app", "team/app:latest", "docker.io/team/app:latest", "localhost/team/app", "f".repeat(64)]) expect(decideDrift(view(image, "skep-front"), record, network)).toEqual([]);
+  expect(decideDrift(view("team/app", "f00d"), record, network)).toEqual([]);
+  expect(decideDrift(view("team/app", "none-yet", false), record, network)).toEqual([]);
+  expect(decideDrift(view("team/app:2", "other"), undefined, network)).toEqual([expect.stringMatching(/made by somebody else/), "image is team/app:2 instead of team/app", "network front is detached"]);
 });
 
 test("labels that are damaged are said to be, and what is not ours is nobody's", () => {

@@ -4,10 +4,11 @@ import type { ComponentSpec, ContainerSpec, MountSpec, PortSpec, WorkloadLabels 
 import { buildEnvironment } from "../environment.ts";
 import { containerLabels, networksOf } from "./container-labels.ts";
 import { portKey } from "./published-ports.ts";
+import type { NetworkRef } from "./shared-names.ts";
 
 /** How the spec's names are called on this engine. */
 export interface SharedNames {
-  readonly network: (name: string) => string;
+  readonly network: (name: string) => NetworkRef;
   readonly volume: (name: string) => string;
 }
 
@@ -43,7 +44,7 @@ export function createBody(owner: string, labels: WorkloadLabels, spec: Componen
   const container = containerOf(spec);
   const [first, ...others] = networksOf(container);
   const aliases = (more: readonly string[] | undefined): string[] => [...new Set([labels.component, ...(more ?? [])])];
-  const mode = first === undefined ? container.network_mode! : names.network(first.name);
+  const mode = first === undefined ? container.network_mode! : names.network(first.name).id;
   // The two that are no networks but namespaces take no endpoint.
   const endpoint = first !== undefined && mode !== "host" && mode !== "none";
   const inside = Object.fromEntries(spec.ports.flatMap((port) => (port.container === undefined ? [] : [[port.name, port.container]])));
@@ -76,7 +77,7 @@ export function createBody(owner: string, labels: WorkloadLabels, spec: Componen
     },
     ...(endpoint ? { NetworkingConfig: { EndpointsConfig: { [mode]: { Aliases: aliases(first.aliases) } } } } : {}),
   };
-  return { body, more: others.map((network) => ({ network: names.network(network.name), aliases: aliases(network.aliases) })) };
+  return { body, more: others.map((network) => ({ network: names.network(network.name).id, aliases: aliases(network.aliases) })) };
 }
 
 function bindings(ports: readonly PortSpec[]): Record<string, { HostIp: string; HostPort: string }[]> {

@@ -1,9 +1,10 @@
 /** What somebody changed behind the agent's back: one phrase each, for a person. Pure. */
 import type { ContainerRecord } from "./records.ts";
 import type { View } from "./context.ts";
+import type { NetworkRef } from "./shared-names.ts";
 
-/** `networks`: the spec's names as this engine calls them. */
-export function decideDrift(view: View, record: ContainerRecord | undefined, networkName: (name: string) => string): string[] {
+/** `network`: the spec's names as this engine calls them. */
+export function decideDrift(view: View, record: ContainerRecord | undefined, network: (name: string) => NetworkRef): string[] {
   const { seen, spec } = view;
   const drift: string[] = [];
   if (view.damage !== undefined) drift.push(view.damage);
@@ -25,14 +26,22 @@ export function decideDrift(view: View, record: ContainerRecord | undefined, net
   const restart = host.RestartPolicy?.Name ?? "";
   if (restart !== "" && restart !== "no") drift.push(`the engine restarts it (${restart}) instead of the agent`);
   const image = seen.Config?.Image;
-  if (image !== undefined && image !== spec.image && !/^(sha256:)?[0-9a-f]{64}$/.test(image)) drift.push(`image is ${image} instead of ${spec.image}`);
+  if (image !== undefined && fullName(image) !== fullName(spec.image) && !/^(sha256:)?[0-9a-f]{64}$/.test(image)) drift.push(`image is ${image} instead of ${spec.image}`);
+  // Podman tells the networks of a running container only.
+  if (seen.State?.Running !== true) return drift;
   const connected = seen.NetworkSettings?.Networks ?? {};
   const ids = Object.values(connected).map((end) => end?.NetworkID);
   for (const name of spec.networks) {
-    const called = networkName(name);
-    if (!(called in connected) && !ids.includes(called)) drift.push(`network ${name} is detached`);
+    const { id, name: called } = network(name);
+    if (!(called in connected) && !(id in connected) && !ids.includes(id)) drift.push(`network ${name} is detached`);
   }
   return drift;
+}
+
+/** Podman spells a short name out: its registry, its library, its tag. */
+function fullName(image: string): string {
+  const plain = image.replace(/^docker\.io\//, "").replace(/^(library|localhost)\//, "");
+  return plain.includes("@") || plain.lastIndexOf(":") > plain.lastIndexOf("/") ? plain : `${plain}:latest`;
 }
 
 const bytes = (value: number): string => (value % 1_048_576 === 0 ? `${value / 1_048_576} MiB` : `${value} bytes`);

@@ -10,9 +10,15 @@ import { asDriverError, isMissing } from "../driver-errors.ts";
 import { thingName } from "./container-labels.ts";
 import type { SharedNames } from "./create-body.ts";
 
+/** Engines take the id, which is never ambiguous; Podman tells of a container's networks by name. */
+export interface NetworkRef {
+  readonly id: string;
+  readonly name: string;
+}
+
 export interface Names {
   readonly deployment: string;
-  readonly networks: Readonly<Record<string, string>>;
+  readonly networks: Readonly<Record<string, NetworkRef>>;
   readonly volumes: Readonly<Record<string, string>>;
 }
 
@@ -56,5 +62,6 @@ function placementsIn(directory: string): string[] {
 /** With its file lost, names are what they would be made as. */
 export function sharedNames(directory: string, labels: Pick<PlacementLabels, "placementId" | "deployment">): SharedNames {
   const { networks = {}, volumes = {} } = readNames(directory, labels.placementId) ?? {};
-  return { network: (name) => networks[name] ?? thingName(labels, name), volume: (name) => volumes[name] ?? thingName(labels, name) };
+  const network = (name: string): NetworkRef => networks[name] ?? { id: thingName(labels, name), name: thingName(labels, name) };
+  return { network, volume: (name) => volumes[name] ?? thingName(labels, name) };
 }

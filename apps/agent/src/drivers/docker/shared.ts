@@ -9,7 +9,7 @@ import type { DockerContext } from "./context.ts";
 import { asRefused, EngineRefusal } from "./engine-error.ts";
 import type { NetworkInfo } from "./engine.ts";
 import { dropNames, writeNames } from "./shared-names.ts";
-import type { Names } from "./shared-names.ts";
+import type { Names, NetworkRef } from "./shared-names.ts";
 import { ensureVolume, externalVolume, otherName, removeVolumes } from "./volumes.ts";
 
 type SharedContext = Pick<DockerContext, "engine" | "owner" | "lock" | "sharedDir">;
@@ -38,7 +38,7 @@ export function createShared(context: SharedContext): SharedThings {
 }
 
 async function ensureAll(context: SharedContext, labels: PlacementLabels, spec: Spec, signal: AbortSignalLike): Promise<Names> {
-  const networks: Record<string, string> = {};
+  const networks: Record<string, NetworkRef> = {};
   const volumes: Record<string, string> = {};
   const own = await ownNetworks(context, labels.placementId, signal);
   for (const [name, network] of Object.entries(wantedNetworks(spec))) {
@@ -58,27 +58,28 @@ function wantedNetworks(spec: Spec): NonNullable<Spec["networks"]> {
 
 const ownNetworks = async ({ engine, owner }: SharedContext, placement: string, signal: AbortSignalLike): Promise<readonly NetworkInfo[]> => engine.networks(ownFilter(owner(), { placement }), signal);
 
-async function ensureNetwork({ engine, owner }: SharedContext, labels: PlacementLabels, name: string, internal: boolean, own: readonly NetworkInfo[], signal: AbortSignalLike): Promise<string> {
+async function ensureNetwork({ engine, owner }: SharedContext, labels: PlacementLabels, name: string, internal: boolean, own: readonly NetworkInfo[], signal: AbortSignalLike): Promise<NetworkRef> {
   // By age: should a call that was given up have come through after all, both ends choose the same one.
   const [there] = own.filter(({ Labels }) => Labels?.[LABEL.network] === name).sort((a, b) => `${a.Created}${a.Id}`.localeCompare(`${b.Created}${b.Id}`));
-  if (there !== undefined) return there.Id;
+  if (there !== undefined) return { id: there.Id, name: there.Name };
   const body = { CheckDuplicate: true, Driver: "bridge", Internal: internal, Labels: { ...placementLabels(owner(), labels), [LABEL.network]: name } };
   const called = thingName(labels, name);
+  const make = async (as: string): Promise<NetworkRef> => ({ id: await engine.createNetwork({ ...body, Name: as }, signal), name: as });
   try {
-    return await engine.createNetwork({ ...body, Name: called }, signal).catch((error: unknown) => {
+    return await make(called).catch((error: unknown) => {
       if (!(error instanceof EngineRefusal) || !/already exists/.test(error.message)) throw error;
-      return engine.createNetwork({ ...body, Name: otherName(called, owner()) }, signal);
+      return make(otherName(called, owner()));
     });
   } catch (error) {
     throw asRefused(error, `network ${name} (${called}) could not be made`, "network_failed", ["no_free_subnet", "disk_full"]);
   }
 }
 
-async function externalNetwork({ engine }: SharedContext, called: string, signal: AbortSignalLike): Promise<string> {
+async function externalNetwork({ engine }: SharedContext, called: string, signal: AbortSignalLike): Promise<NetworkRef> {
   const found = await engine.network(called, signal);
   if (found === undefined) throw new DriverError("network_not_found", `the external network ${called} does not exist on this host; make it first, or name another`);
   // These two are namespaces, which have no id to connect to.
-  return ["host", "none"].includes(found.Name) ? found.Name : found.Id;
+  return { id: ["host", "none"].includes(found.Name) ? found.Name : found.Id, name: found.Name };
 }
 
 async function removeNetwork({ engine }: SharedContext, network: NetworkInfo, signal: AbortSignalLike): Promise<void> {
