@@ -168,3 +168,79 @@ test("more rows than one question takes are asked for in several, and never thos
   expect((await skep(redeploy, { url: api.url, clock: hastyClock() })).code).toBe(0);
   expect(look).toBe(4);
 });
+
+/** A rollout of three placements; `states` are theirs in order, those that are not `waiting` have rows 1, 2, 3. */
+const rolloutOf = (status: string, states: readonly string[], over: object = {}): object => {
+  const count = (state: string): number => states.filter((one) => one === state).length;
+  return {
+    id: uuid(700), deployment_id: uuid(900), deployment: "web", action: "redeploy", status, generation: 3, base_generation: 2, rollback_generation: null,
+    policy: { max_parallel: 1, min_healthy_s: 0, progress_deadline_s: 600, canary: 0, auto_promote: true, auto_rollback: true }, components: null, wave: states.filter((one) => one !== "waiting").length, waves: 3,
+    counts: { total: states.length, waiting: count("waiting"), open: count("open"), passed: count("passed"), refused: count("refused"), skipped: count("skipped"), taken_back: 0, left: 0 }, because: "wave 1 is open",
+    placements: states.map((state, i) => ({ placement_id: uuid(501 + i), host_id: uuid(101 + i), host: `host-${i + 1}`, state, wave: state === "waiting" ? null : i + 1, lifecycle_id: state === "waiting" ? null : uuid(i + 1), rollback: null, rollback_lifecycle_id: null, because: null })),
+    created_at: "2026-11-20T20:00:00.000Z", updated_at: "2026-11-20T20:00:00.000Z", completed_at: null, waiting_for: "host-1: it is deploying", ...over,
+  };
+};
+const rolling = (): void => api.on("redeployDeployment", { status: 202, body: { ...accepted(1), rollout_id: uuid(700) } });
+
+test("the wait is for the whole rollout: its later waves' rows are followed too", async () => {
+  rolling();
+  let looks = 0;
+  api.on("getRollout", () => {
+    looks += 1;
+    return { body: looks < 3 ? rolloutOf("running", ["passed", "waiting", "waiting"]) : looks < 5 ? rolloutOf("running", ["passed", "open", "waiting"]) : rolloutOf("succeeded", ["passed", "passed", "passed"]) };
+  });
+  api.on("listLifecycle", ({ query }) => ({ body: rowList(...[row(1), row(2), row(3)].filter((item) => query["ids"]!.includes(item.id))) }));
+  const ran = await skep(redeploy, { url: api.url, clock: hastyClock() });
+  expect(ran.code).toBe(0);
+  expect(looks).toBe(5);
+  expect(ran.out).toContain("redeploy web generation 3: succeeded on 3 hosts");
+  expect(ran.err).toContain("redeploy web generation 3: 1/3, ok 1, failed 0, open 1, waiting 1; wave 2/3");
+});
+
+test.each([
+  ["rolled_back", ["refused", "waiting", "waiting"], { rollback_generation: 4, because: "wave 1 did not pass: host-1: probe: 503" }, 6, "rolled back to the spec of generation 2\n  because: wave 1 did not pass: host-1: probe: 503"],
+  ["failed", ["refused", "waiting", "waiting"], { because: "auto_rollback is off" }, 6, "failed\n  because: auto_rollback is off"],
+  ["paused", ["passed", "waiting", "waiting"], { because: "the canary passed" }, 7, "paused: the canary passed"],
+  ["superseded", ["passed", "waiting", "waiting"], {}, 5, "superseded"],
+  ["running", ["passed", "open", "waiting"], {}, 8, ""],
+] as const)("a rollout that is %s has its exit code and its words", async (status, states, over, exit, words) => {
+  rolling();
+  api.on("getRollout", { body: rolloutOf(status, states, over) });
+  api.on("listLifecycle", ({ query }) => ({ body: rowList(...[row(1, status === "rolled_back" ? { status: "failed", error: "probe: 503" } : {}), row(2)].filter((item) => query["ids"]!.includes(item.id))) }));
+  const ran = await skep([...redeploy, "--timeout", "20"], { url: api.url, clock: hastyClock() });
+  expect(ran.code).toBe(exit);
+  expect(ran.out).toContain(words);
+  if (status === "paused") expect(ran.err).toContain("skep rollout resume web");
+  if (status === "running") expect(ran.err).toContain("skep rollout abort web");
+});
+
+test("on a terminal a rollout has the same four lines, and says in which wave it is", () => {
+  const rollout = rolloutOf("running", ["passed", "open", "waiting"]) as NonNullable<Parameters<typeof progressLines>[0]["rollout"]>;
+  const lines = progressLines({ title: "redeploy web generation 3", ids: [], rows: new Map(), tally: tallyRows([], new Map()), rollout, elapsedMs: 2_000, trouble: undefined }).map((line) => renderLine(line, false, 120));
+  expect(lines).toHaveLength(4);
+  expect(lines[0]).toBe("redeploy web generation 3  wave 2/3  ▕█████░░░░░░░░░░░▏  1/3  ok 1  failed 0  open 1  waiting 1  2s");
+  expect(lines[1]).toBe("  now   host-1: it is deploying");
+});
+
+test("rollout status, pause, resume, abort: what the API says, and what is said to it", async () => {
+  api.on("getDeployment", { body: { ...detail("web", [placement(1)]), rollout: rolloutOf("paused", ["passed", "waiting", "waiting"]) } });
+  api.on("getRollout", { body: rolloutOf("paused", ["passed", "waiting", "waiting"]) });
+  const shown = await skep(["rollout", "status", "web"], { url: api.url });
+  expect(shown).toMatchObject({ code: 0, err: "" });
+  for (const words of ["paused", "host-1: it is deploying", "wave         1 of about 3", "max parallel 1"]) expect(shown.out.replace(/ +/g, " ")).toContain(words.replace(/ +/g, " "));
+  for (const [word, route] of [["pause", "pauseRollout"], ["resume", "resumeRollout"], ["abort", "abortRollout"]] as const) {
+    api.on(route, { body: { rollout_id: uuid(700), deployment_id: uuid(900), status: "paused", because: `${word}d by token:x` } });
+    expect(await skep(["rollout", word, "web"], { url: api.url })).toMatchObject({ code: 0, out: `rollout of web: paused  ${word}d by token:x\n` });
+  }
+  api.on("getDeployment", { body: detail("web", []) });
+  expect((await skep(["rollout", "status", "web"], { url: api.url })).code).toBe(3);
+});
+
+test("how carefully is said in flags, and sent as the API has it", async () => {
+  api.on("redeployDeployment", { status: 202, body: accepted(1) });
+  await skep([...redeploy, "--no-wait", "--max-parallel", "50%", "--min-healthy", "30s", "--progress-deadline", "5m", "--canary", "1", "--no-auto-promote", "--no-auto-rollback", "--order", "start_first"], { url: api.url });
+  expect(api.seen.at(-1)!.body).toEqual({ rollout: { max_parallel: "50%", min_healthy_s: 30, progress_deadline_s: 300, canary: 1, auto_promote: false, auto_rollback: false, order: "start_first" } });
+  await skep([...redeploy, "--no-wait", "--max-parallel", "3"], { url: api.url });
+  expect(api.seen.at(-1)!.body).toEqual({ rollout: { max_parallel: 3 } });
+  for (const bad of ["0", "101%", "0%", "half"]) expect((await skep([...redeploy, "--max-parallel", bad], { url: api.url })).code).toBe(2);
+});

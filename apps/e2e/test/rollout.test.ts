@@ -1,0 +1,88 @@
+/**
+ * Rollouts on a real fleet: processes that answer or do not, a master that is killed between two waves, and every claim
+ * held against who answers on the workloads' own ports.
+ */
+import { request } from "undici";
+import { eventually } from "@skep/testkit";
+import { expect, test } from "vitest";
+import { ended, rolloutIs, rowsOfRollout, sent, succeeds } from "../src/harness/operations.ts";
+import { webServer } from "../src/harness/workloads.ts";
+import { useFleet } from "./kit/use-fleet.ts";
+
+const HOSTS = ["bee-1", "bee-2", "bee-3", "bee-4"];
+const site = useFleet("rollout", { intervalMs: 500 }, async (fleet) => {
+  for (const name of HOSTS) await fleet.addAgent(name);
+});
+const api = () => site.fleet.api;
+
+/** What answers on each host: greeting and pid. */
+async function answers(name: string): Promise<Record<string, { greeting: string; pid: string }>> {
+  const { items } = await api().get(`/v1/placements?deployment=${name}`);
+  const found: Record<string, { greeting: string; pid: string }> = {};
+  for (const placement of items) {
+    const [greeting, pid] = (await (await request(`http://127.0.0.1:${placement.observed.components.find((item: any) => item.name === "web").ports.http}/`)).body.text()).split(" ");
+    found[placement.host] = { greeting: greeting!, pid: pid! };
+  }
+  return found;
+}
+const greetings = async (name: string): Promise<string[]> => Object.values(await answers(name)).map((one) => one.greeting);
+const deploy = (name: string, rollout: object = {}) => succeeds(api(), "/v1/deployments", { name, spec: webServer("one"), placement: { hosts: HOSTS }, rollout });
+/** It runs, and its probe never passes. */
+const SICK = "require('node:http').createServer((_q, r) => { r.statusCode = 503; r.end(); }).listen(Number(process.env.PORT), '127.0.0.1'); process.on('SIGTERM', () => process.exit(0));";
+const broken = { components: { web: { command: [process.execPath, "-e", SICK], probe: { type: "http", port: "http", path: "/", interval_ms: 100, failure_threshold: 3 } } } };
+
+test("a version that does not come up goes back by itself: the first host refuses it in its own words, the others never stop serving", async () => {
+  await deploy("shop");
+  const before = await answers("shop");
+  const { rollout_id: id, lifecycle_ids: first } = await sent(api(), "/v1/deployments/shop/mutate", { ...broken, timeout_s: 4 });
+  expect(first).toHaveLength(1);
+  const rollout = await rolloutIs(api, id!, ["rolled_back", "failed", "succeeded"]);
+  const [row] = await ended(api(), first);
+  expect(row).toMatchObject({ host: "bee-1", status: "failed", failure_code: "agent_error", error: expect.stringContaining("503") as string });
+  expect(rollout).toMatchObject({ status: "rolled_back", wave: 1, base_generation: 1, rollback_generation: 3 });
+  expect(rollout.because).toContain(`bee-1: mutate failed (agent_error): ${row!.error}`);
+  const explained = await api().get("/v1/explain/deployment/shop");
+  expect(explained.reasons.slice(0, 2)).toMatchObject([{ code: "rollout_rolled_back" }, { code: "gate_refused", message: expect.stringContaining("bee-1") as string }]);
+  await eventually(async () => (await api().get("/v1/deployments/shop")).status === "active", { what: "all is as it was" });
+  // Only bee-1 was ever touched: elsewhere the very same processes answer.
+  const after = await answers("shop");
+  for (const host of HOSTS.slice(1)) expect(after[host]).toEqual(before[host]);
+  expect(after["bee-1"]!.greeting).toBe("one");
+  const placements = (await api().get("/v1/placements?deployment=shop")).items;
+  expect(placements.map((item: any) => [item.generation, item.observed.generation])).toEqual(HOSTS.map(() => [3, 3]));
+});
+
+test("a canary waits for a person, a pause holds the rest, and nobody is at two versions for longer than asked", async () => {
+  await deploy("cafe", { canary: 1, auto_promote: false, max_parallel: 2 });
+  const { rollout_id: id } = await sent(api(), "/v1/deployments/cafe/mutate", { env: { GREETING: "two" } });
+  expect((await rolloutIs(api, id!, ["paused"])).because).toContain("the canary passed");
+  expect((await greetings("cafe")).sort()).toEqual(["one", "one", "one", "two"]);
+  expect((await api().post("/v1/deployments/cafe/rollout/resume", {})).status).toBe(200);
+  await rolloutIs(api, id!, ["succeeded"]);
+  expect(await greetings("cafe")).toEqual(["two", "two", "two", "two"]);
+
+  const second = await sent(api(), "/v1/deployments/cafe/mutate", { env: { GREETING: "three" }, rollout: { canary: 0, max_parallel: 1 } });
+  expect((await api().post("/v1/deployments/cafe/rollout/pause", {})).body).toMatchObject({ status: "paused" });
+  await ended(api(), second.lifecycle_ids);
+  // Aborted in the middle: everybody is back at what they had.
+  expect((await api().post("/v1/deployments/cafe/rollout/abort", {})).body).toMatchObject({ status: "rolling_back" });
+  await rolloutIs(api, second.rollout_id!, ["rolled_back"]);
+  expect(await greetings("cafe")).toEqual(["two", "two", "two", "two"]);
+  expect((await api().post("/v1/deployments/cafe/rollout/abort", {})).body.code).toBe("rollout_not_open");
+});
+
+test("a master killed in every wave loses nothing and repeats nothing", async () => {
+  const { fleet } = site;
+  await deploy("mill", { max_parallel: 1, min_healthy_s: 1 });
+  const { rollout_id: id } = await sent(api(), "/v1/deployments/mill/mutate", { env: { GREETING: "two" } });
+  for (const wave of [1, 2, 3]) {
+    await eventually(async () => (await api().get(`/v1/rollouts/${id}`)).wave >= wave, { what: `wave ${wave}`, timeoutMs: 60_000 });
+    await fleet.master.kill();
+    await fleet.master.start();
+  }
+  const rollout = await rolloutIs(api, id!, ["succeeded", "failed", "rolled_back"]);
+  expect(rollout).toMatchObject({ status: "succeeded", wave: 4 });
+  const rows = await ended(api(), rowsOfRollout(rollout));
+  expect(rows.map((row) => `${row.host} ${row.status} ${row.generation}`).sort()).toEqual(HOSTS.map((host) => `${host} succeeded 2`));
+  expect(await greetings("mill")).toEqual(["two", "two", "two", "two"]);
+});
