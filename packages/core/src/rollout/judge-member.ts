@@ -34,7 +34,7 @@ export function judgeMember(rollout: Pick<RolloutRecord, "generation" | "desired
   switch (row.status) {
     case "pending":
     case "running":
-      return waiting(`${row.operation} is ${row.status} (${row.phase})${hostStatus === "active" ? "" : `, its host is ${hostStatus}`}`, moved);
+      return waiting(`${row.operation} is ${row.status} (${row.jobPhase ?? row.phase})${hostStatus === "active" ? "" : `, its host is ${hostStatus}`}${observed === undefined || row.status === "pending" ? "" : wordsOf(observed)}`, moved);
     case "lost":
       // Unknown is neither: its late truth may still pass, and only the deadline ends the waiting.
       return waiting(`the outcome of its ${row.operation} is unknown, its host is ${hostStatus}`, moved);
