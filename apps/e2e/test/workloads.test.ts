@@ -43,7 +43,7 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
   test("is deployed in the order of its health checks, and answers on every host", async () => {
     const deployed = await cli("deploy", "-f", file, ...HOSTS.flatMap((host) => ["--host", host]));
     expect(deployed, deployed.stderr + deployed.stdout).toMatchObject({ code: 0 });
-    const containers = await oneCopyEach(engine, "shop", hostIds(), IMAGES);
+    const containers = await oneCopyEach(engine, "shop", hostIds(), IMAGES, ["migrate"]);
     for (const web of containers.filter((one) => one.component === "web")) expect(await fetchFrom(web.ports[0]!.host)).toContain("shop");
     // Each placement is a world of its own: three networks and three volumes, all labelled.
     const ours = await engine.labelled("skep.deployment=shop");
@@ -60,7 +60,7 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
     const before = await containersOf(engine, "shop");
     const mutated = await cli("mutate", "shop", "--component", "api", "--image", "example/api:1.1", "--max-parallel", "1");
     expect(mutated, mutated.stderr + mutated.stdout).toMatchObject({ code: 0 });
-    const after = await oneCopyEach(engine, "shop", hostIds(), { ...IMAGES, api: "example/api:1.1" });
+    const after = await oneCopyEach(engine, "shop", hostIds(), { ...IMAGES, api: "example/api:1.1" }, ["migrate"]);
     expect(idsBut(after, "api")).toEqual(idsBut(before, "api"));
     // One at a time: no two rows of that generation were under way together.
     const spans = (await rows()).filter((row) => row.operation === "mutate").map((row) => [Date.parse(row.started_at), Date.parse(row.completed_at)] as const).sort((a, b) => a[0] - b[0]);
@@ -76,7 +76,7 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
     const before = await containersOf(engine, "shop");
     const mutated = await cli("mutate", "shop", "--component", "api", "--image", image, "--max-parallel", "1", "--progress-deadline", "20s");
     expect(mutated, mutated.stderr + mutated.stdout).toMatchObject({ code: 6 });
-    const after = await oneCopyEach(engine, "shop", hostIds(), { ...IMAGES, api: "example/api:1.1" });
+    const after = await oneCopyEach(engine, "shop", hostIds(), { ...IMAGES, api: "example/api:1.1" }, ["migrate"]);
     expect(idsBut(after, "api")).toEqual(idsBut(before, "api"));
     const failed = (await rows()).find((row) => row.status === "failed");
     expect(`${failed?.error} ${JSON.stringify(failed?.steps)}`).toMatch(words);

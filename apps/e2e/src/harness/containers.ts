@@ -33,12 +33,12 @@ export async function containersOf(engine: EngineKit, deployment?: string): Prom
   })).sort((a, b) => (`${a.host}/${a.component}` < `${b.host}/${b.component}` ? -1 : 1));
 }
 
-/** One running copy of each component on each host, and nothing else of the deployment. */
-export async function oneCopyEach(engine: EngineKit, deployment: string, hosts: readonly string[], images: Readonly<Record<string, string>>): Promise<Container[]> {
+/** One running copy of each component on each host (`done`: one that has ended), and nothing else of the deployment. */
+export async function oneCopyEach(engine: EngineKit, deployment: string, hosts: readonly string[], images: Readonly<Record<string, string>>, done: readonly string[] = []): Promise<Container[]> {
   const wanted = hosts.flatMap((host) => Object.entries(images).map(([component, image]) => `${host}/${component} ${image}`)).sort();
   return eventually(async (status) => {
     const found = await containersOf(engine, deployment);
-    const running = found.map((one) => `${one.host}/${one.component} ${one.image}${one.state === "running" || images[one.component] === undefined ? "" : ` (${one.state})`}`).sort();
+    const running = found.map((one) => `${one.host}/${one.component} ${one.image}${one.state === (done.includes(one.component) ? "exited" : "running") ? "" : ` (${one.state})`}`).sort();
     status(`found ${running.join(", ")}`);
     return running.join() === wanted.join() ? found : undefined;
   }, { what: `one copy of each component of ${deployment}`, timeoutMs: 60_000 });
