@@ -78,8 +78,9 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
     expect(mutated, mutated.stderr + mutated.stdout).toMatchObject({ code: 6 });
     const after = await oneCopyEach(engine, "shop", hostIds(), { ...IMAGES, api: "example/api:1.1" }, ["migrate"]);
     expect(idsBut(after, "api")).toEqual(idsBut(before, "api"));
-    const failed = (await rows()).find((row) => row.status === "failed");
-    expect(`${failed?.error} ${JSON.stringify(failed?.steps)}`).toMatch(words);
+    // One that keeps ending or never answers has not failed yet when its rollout gives up: then its row was cancelled.
+    const failed = (await rows()).find((row) => row.status === "failed" || row.status === "cancelled");
+    expect(failed?.error).toMatch(words);
     expect(HOSTS).toContain(failed.host);
     // The release is whole: one generation everywhere, and it is the good one.
     await eventually(async (status) => {

@@ -92,7 +92,11 @@ export function outcomeOf(error: unknown, context: JobContext, { note, left }: U
   const words = `${wordsOf(error)}${note}`.slice(0, 2_000);
   // Cancelled means confirmed stopped: what still runs makes it a failure that says so.
   if (reason === "cancelled" && left.length > 0) return { status: "failed", errorCode: "still_running", error: `it was cancelled, and ${left.join(", ")} could not be stopped${note}`.slice(0, 2_000) };
-  if (reason === "cancelled") return { status: "cancelled", errorCode: "cancelled", error: `cancelled${note}` };
+  if (reason === "cancelled") {
+    // What was the matter until then is why somebody cancelled it, more often than not: a probe's words, an exit.
+    const until = error instanceof DriverError && error.code !== "aborted" && error.code !== "hung" ? `; until then: ${wordsOf(error)}` : "";
+    return { status: "cancelled", errorCode: "cancelled", error: `cancelled${until}${note}`.slice(0, 2_000) };
+  }
   if (reason === "timeout") {
     const limit = limitWords(context);
     return { status: "failed", errorCode: "timeout", error: (words.startsWith(limit) ? words : `${limit}: ${words}`).slice(0, 2_000) };

@@ -30,11 +30,11 @@ export function createSweep(deps: ControlDeps, listeningSince: () => Instant): {
     deps.logger.info({ lifecycle_id: row.id, because: action.because, applied: result.applied === 1 }, "sweep changed a row");
   };
 
-  const adopt = async (row: LifecycleRow, job: JobView, counts: SweepCounts): Promise<void> => {
+  const adopt = async (row: LifecycleRow, job: JobView, counts: SweepCounts, cancelReason?: CancelReason): Promise<void> => {
     const report = reportOf(job);
     if (report === undefined) return;
     const verdicts = await deps.store.transaction(
-      (tx) => applyReports(tx, [{ rowId: row.id, report, hostId: row.hostId, bootId: job.boot_id, actor: "sweep" }], deps.policy),
+      (tx) => applyReports(tx, [{ rowId: row.id, report, hostId: row.hostId, bootId: job.boot_id, actor: "sweep", ...(cancelReason === undefined ? {} : { cancelReason }) }], deps.policy),
       { pool: "background" },
     );
     if (verdicts[0]?.result === "applied") counts.changed += 1;
@@ -61,9 +61,10 @@ export function createSweep(deps: ControlDeps, listeningSince: () => Instant): {
       return;
     }
     const { reply } = answer;
-    if (reply.job !== undefined && reply.status !== "cancelled") return adopt(row, reply.job, counts);
-    if (reply.status !== "cancelled") return;
     const wanted = row.cancelReason ?? reason;
+    // The job's own words, a cancelled one's too: what was the matter until then is in its error and its steps.
+    if (reply.job !== undefined) return adopt(row, reply.job, counts, wanted);
+    if (reply.status !== "cancelled") return;
     const outcome = confirmedCancel(wanted);
     const because = outcome.failureCode === "swept_unknown" ? "the agent does not know the job and has sealed it" : "the agent confirmed that the job is stopped";
     await apply(row, {
