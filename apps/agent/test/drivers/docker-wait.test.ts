@@ -16,6 +16,21 @@ describe.skipIf(noEngine())("waiting for a container", () => {
     expect(await seenAs(driver, labels)).toMatchObject({ state: "failed", exitCode: 3, error: "exited with code 3" });
   });
 
+  test("one that is restarted again and again says what it said last when time is up", async () => {
+    const { driver } = createDockerWorld(engine);
+    driver.release!();
+    const labels = labelsFor();
+    const spec = containerSpec(["sh", "-c", "echo cannot open its schema; exit 3"], { restart: { policy: "always" } });
+    await driver.shared!.ensure(placementOf(labels), specOf(spec), never);
+    await driver.start(labels, spec, never);
+    const signal = new AbortController();
+    const waiting = driver.wait(labels, spec, signal.signal);
+    waiting.catch(() => undefined);
+    await becomes(driver, labels, "backoff", (seen) => seen.restarts > 0);
+    signal.abort();
+    await expect(waiting).rejects.toMatchObject({ code: "exited_early", message: expect.stringMatching(/^web (exited with code 3; restarts in \d+ ms|keeps ending: .* times); last output: .*cannot open its schema/) });
+  });
+
   test("out of memory is said plainly, with the limit", async () => {
     const { driver, up } = createDockerWorld(engine);
     const labels = labelsFor();

@@ -75,7 +75,8 @@ async function exited(context: DockerContext, view: View, how: string): Promise<
 /** The signal came first: what was the matter until then. */
 async function given(context: DockerContext, view: View, now: ObservedComponent): Promise<DriverError> {
   const { component } = now.labels;
-  if (now.state === "backoff") return exited(context, view, now.error ?? "keeps ending");
+  // Between two ends it looks like a slow start; what it said at its last end is what a person needs.
+  if (now.state === "backoff" || (now.state === "starting" && now.restarts > 0)) return exited(context, view, now.error ?? `keeps ending: it was started again ${now.restarts} times`);
   if (now.state === "unhealthy") return new DriverError("probe_failed", `${component} never became healthy: ${now.error ?? "its probe fails"}`);
   return new DriverError("aborted", `${component} was not running yet: ${now.state}${now.error === undefined ? "" : ` (${now.error})`}`);
 }
