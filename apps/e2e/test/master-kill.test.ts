@@ -36,7 +36,8 @@ test(`a master killed ${RANDOM_KILLS} times at random and at ${FAILPOINTS.length
   const clock = systemClock();
   const rng = seededRng(seed);
   const operators = createOperators({
-    api: () => fleet.api, clock, rng, lanes: 4, deployments: ["ants", "bats", "cats", "dogs", "elks", "foxes", "goats", "hens"], hosts: ["bee-1", "bee-2"],
+    api: () => fleet.api, clock, rng, lanes: 4, // A change of two hosts takes two waves: more names, or most requests would find one under way.
+    deployments: Array.from({ length: 20 }, (_, index) => `app-${index + 1}`), hosts: ["bee-1", "bee-2"],
     spec: (chance) => ({ driver: "noop", components: [{ name: "one", noop: { start_ms: below(chance, 120) } }, { name: "two", depends_on: ["one"] }] }),
   });
   const load = operators.run();

@@ -90,10 +90,24 @@ describe("forward", () => {
     expect((await mutate(fleet, { desired: "running" })).lifecycle_ids).toHaveLength(3);
   });
 
-  test("a host that is away when its turn comes is skipped, said so, and follows on its return", async () => {
+  test("a host that is away for a moment has its turn like any other", async () => {
     const fleet = await running(3);
     await fleet.setAway("web-2", true);
     await mutate(fleet, { env: { V: "2" } });
+    await fleet.settle(good);
+    expect(await last(fleet)).toMatchObject({ status: "running", wave: 2 });
+    await fleet.setAway("web-2", false);
+    await fleet.settle(good);
+    expect(await last(fleet)).toMatchObject({ status: "succeeded", wave: 3 });
+    expect(hostsOf(fleet.since())).toEqual(["web-1", "web-3", "web-2"]);
+  });
+
+  test("a host that stays away is skipped at the deadline, said so, and follows on its return", async () => {
+    const fleet = await running(3);
+    await fleet.setAway("web-2", true);
+    await mutate(fleet, { env: { V: "2" } });
+    await fleet.settle(good);
+    fleet.clock.advance(601_000);
     await fleet.settle(good);
     const rollout = await last(fleet);
     expect(rollout).toMatchObject({ status: "succeeded", because: expect.stringContaining("web-2") as string });

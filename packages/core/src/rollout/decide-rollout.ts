@@ -75,6 +75,8 @@ function decideForward(rollout: RolloutRecord, facts: readonly MemberFacts[], no
     case "none":
       return decide({ kind: "succeed", skip: [], because: `every placement passed${skippedWords(members)}` });
     case "away":
+      // One that is away for a moment has its turn like any other; nobody but them waits for it.
+      if (!late) return decide({ kind: "wait", because: `waiting for hosts to return: ${named(next.hosts)}` });
       return decide({ kind: "succeed", skip: next.placements, because: `every placement that could be reached passed; skipped, to follow when their hosts return: ${named(next.hosts)}` });
     case "busy":
       return late ? giveUp(`${deadline}: ${named(next.because)}`) : decide({ kind: "wait", because: named(next.because) });
