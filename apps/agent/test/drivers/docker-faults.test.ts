@@ -77,13 +77,19 @@ describe.skipIf(noEngine())("an engine in trouble", () => {
     const printing = (name: string, more: object) => containerSpec(["sh", "-c", `echo up; ${FOREVER[2]}`], { name, stop_timeout_s: 1, ...more });
     await up(service, printing("service", ALWAYS));
     await up(once, printing("once", {}));
+    // What a killed engine had not read yet is lost with it, and nobody's to copy.
+    await eventually(async () => (await textOf(driver, service)) === "up\n", { what: "the output of the first life" });
     await engine.kill();
     await expect(driver.observe()).rejects.toMatchObject(AWAY);
     await expect(driver.stop(service, 1_000)).rejects.toMatchObject(AWAY);
     await engine.restart();
     await becomes(driver, service, "running", (seen) => seen.restarts === 1);
     expect(["exited", "failed"]).toContain((await seenAs(driver, once))?.state);
-    await eventually(async () => (await textOf(driver, service)) === "up\nup\n", { what: "the output of both lives, once each" });
+    await eventually(async (status) => {
+      const text = await textOf(driver, service);
+      status(JSON.stringify([text, await seenAs(driver, service)]));
+      return text === "up\nup\n";
+    }, { what: "the output of both lives, once each" });
     expect(await idsOf(engine, service)).toHaveLength(1);
   }, PATIENT * 2);
 
