@@ -2,6 +2,8 @@
  * The engine, an agent and the master are killed in turn in the middle of a rollout of containers. Each time the
  * ledger ends with the truth and the engine with one copy of each component: no orphan, no double, no half release.
  */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { below, seededRng } from "@skep/core";
 import { systemClock } from "@skep/runtime";
 import { eventually, seedFromEnv, startEngine, type Engine } from "@skep/testkit";
@@ -96,4 +98,57 @@ describe.skipIf(noEngine())("killed in the middle of a rollout", () => {
     const lies = (await allRows(api)).filter((row) => row.status === "failed" && row.error === null && row.because === null);
     expect(lies).toEqual([]);
   }, 600_000);
+
+  test("an engine that hangs is nobody's death: its placements are unknown, other work goes on, and the job it held ends well", async () => {
+    const { api } = site.fleet;
+    const stateOf = async (name: string): Promise<string[]> => (await api.get(`/v1/placements?deployment=${name}`)).items.map((one: any) => `${one.state}/${one.observed?.state}`);
+    engine.pause();
+    try {
+      const held = await api.post("/v1/deployments/hive/mutate", { env: { ROUND: "hung" }, rollout: { max_parallel: "100%" } }, { "idempotency-key": crypto.randomUUID() });
+      expect(held.status, JSON.stringify(held.body)).toBe(202);
+      // Three beats later the host still beats, and a process is deployed beside the job that hangs.
+      const [{ seq }] = (await api.get("/v1/hosts/bee-1/heartbeats")).items;
+      await eventually(async () => (await api.get("/v1/hosts/bee-1/heartbeats")).items.some((beat: any) => beat.seq >= seq + 3), { what: "three more beats", timeoutMs: 30_000 });
+      await succeeds(api, "/v1/deployments", { name: "beside", spec: { driver: "process", components: [{ name: "p", command: ["/bin/sleep", "1000"], stop_timeout_s: 1 }] }, placement: { hosts: ["bee-1"] } });
+      await eventually(async (status) => {
+        const seen = await Promise.all(["hive", "beside"].map(stateOf));
+        status(JSON.stringify(seen));
+        return seen[0]!.every((one) => one.endsWith("/unknown")) && seen[1]!.join() === "running/running";
+      }, { what: "what cannot be seen is unknown, and the rest is as it is", timeoutMs: 60_000 });
+      expect((await api.get("/v1/hosts/bee-1")).status).toBe("active");
+    } finally {
+      engine.resume();
+    }
+    await eventually(async (status) => {
+      const problems = await ledgerProblems(api);
+      status(problems.join("; "));
+      return problems.length === 0;
+    }, { what: "all is well once the engine answers", timeoutMs: 90_000 });
+    expect((await containersOf(engine, "hive")).map((one) => one.component)).toEqual(HOSTS.flatMap(() => COMPONENTS));
+  }, 240_000);
+
+  test("after a reboot containers come up in the owner's order, and nothing comes up before the agent says so", async () => {
+    const { api } = site.fleet;
+    const [bee] = agents;
+    const serving = (name: string, ready: string) => ({
+      driver: "docker",
+      components: [{ name, container: { image: "hive/web:1", pull: "never" }, env: { ROUND: ready }, ports: [{ name: "http", container: 80, publish: false }], stop_timeout_s: 1, probe: { type: "http", port: "http", path: "/", interval_ms: 200 } }],
+    });
+    for (const name of ["ledger", "shop"]) await succeeds(api, "/v1/deployments", { name, spec: serving(name, "1"), placement: { hosts: ["bee-1"] }, reconcile: "report" });
+    writeFileSync(join(bee!.identityDir, "agent.toml"), '[[boot.sequence]]\nname = "first"\nservices = ["ledger"]\ntimeout = "30s"\n\n[[boot.sequence]]\nname = "second"\nservices = ["shop"]\ntimeout = "30s"\n');
+    await bee!.kill();
+    await engine.terminate();
+    await engine.restart();
+    // The engine is back and starts nothing by itself: that would be nobody's order.
+    const mine = async () => (await containersOf(engine)).filter((one) => one.host === bee!.hostId && ["ledger", "shop"].includes(one.deployment));
+    expect((await mine()).map((one) => one.state)).toEqual(["exited", "exited"]);
+    await bee!.start({ SKEP_HOST_BOOT_ID: "after-the-reboot" });
+    await eventually(async () => (await mine()).every((one) => one.state === "running"), { what: "both are up", timeoutMs: 60_000 });
+    const startedAt = async (name: string): Promise<number> => {
+      const { id } = (await mine()).find((one) => one.deployment === name)!;
+      return Date.parse((await engine.ask<{ State: { StartedAt: string } }>("GET", `/containers/${id}/json`)).State.StartedAt);
+    };
+    expect(await startedAt("ledger")).toBeLessThan(await startedAt("shop"));
+    expect(await mine()).toHaveLength(2);
+  }, 240_000);
 });

@@ -26,7 +26,10 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
     await makeShopImages(engine);
     file = join(site.fleet.dir, "compose.yaml");
     writeFileSync(file, COMPOSE);
-    for (const name of HOSTS) agents.push(await site.fleet.addAgent(name, { env: { DOCKER_HOST: `unix://${engine.socketPath}` } }));
+    // One host's owner allows commands in workloads; the others say nothing, which is no.
+    const config = join(site.fleet.dir, "agent.toml");
+    writeFileSync(config, "[allow]\nexec = true\n");
+    for (const name of HOSTS) agents.push(await site.fleet.addAgent(name, { env: { DOCKER_HOST: `unix://${engine.socketPath}`, ...(name === "bee-1" ? { SKEP_AGENT_CONFIG: config } : {}) } }));
     await eventually(async () => {
       const rehearsed = await skep(site.fleet.api, ["deploy", "-f", file, "--dry-run", ...HOSTS.flatMap((host) => ["--host", host])]);
       return rehearsed.code === 0 ? true : undefined;
@@ -66,6 +69,16 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
     const spans = (await rows()).filter((row) => row.operation === "mutate").map((row) => [Date.parse(row.started_at), Date.parse(row.completed_at)] as const).sort((a, b) => a[0] - b[0]);
     expect(spans).toHaveLength(3);
     for (const [index, [start]] of spans.entries()) if (index > 0) expect(start).toBeGreaterThanOrEqual(spans[index - 1]![1]);
+  });
+
+  test("its output and a command in it are those of the container that runs now", async () => {
+    const logs = await cli("logs", "shop", "--component", "api", "--host", "bee-1");
+    expect(logs, logs.stderr).toMatchObject({ code: 0 });
+    // Both lives of the component, in one stream: the first one's container is long gone.
+    expect(logs.stdout.match(/api 1\.[01] is up/g)).toEqual(["api 1.0 is up", "api 1.1 is up"]);
+    expect(await cli("exec", "shop/api", "--host", "bee-1", "--", "/bin/sh", "-c", "cat /www/version; exit 7")).toMatchObject({ code: 7, stdout: "1.1\n" });
+    const refused = await cli("exec", "shop/api", "--host", "bee-2", "--", "/bin/true");
+    expect(refused).toMatchObject({ code: 125, stderr: expect.stringContaining("exec_not_allowed") as string });
   });
 
   test.each([

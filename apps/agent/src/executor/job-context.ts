@@ -94,7 +94,7 @@ export function outcomeOf(error: unknown, context: JobContext, { note, left }: U
   if (reason === "cancelled" && left.length > 0) return { status: "failed", errorCode: "still_running", error: `it was cancelled, and ${left.join(", ")} could not be stopped${note}`.slice(0, 2_000) };
   if (reason === "cancelled") {
     // What was the matter until then is why somebody cancelled it, more often than not: a probe's words, an exit.
-    const until = error instanceof DriverError && error.code !== "aborted" && error.code !== "hung" ? `; until then: ${wordsOf(error)}` : "";
+    const until = error instanceof DriverError && error.code !== "hung" ? `; until then: ${wordsOf(error)}` : "";
     return { status: "cancelled", errorCode: "cancelled", error: `cancelled${until}${note}`.slice(0, 2_000) };
   }
   if (reason === "timeout") {

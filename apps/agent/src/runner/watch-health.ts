@@ -7,7 +7,8 @@
 import type { AbortSignalLike, Clock, ProbeSpec } from "@skep/core";
 
 export interface HealthReport {
-  readonly state: "running" | "unhealthy";
+  /** `starting` comes with why it is not healthy yet: whoever gives up on it must be able to say. */
+  readonly state: "starting" | "running" | "unhealthy";
   readonly error?: string | undefined;
 }
 
@@ -31,8 +32,8 @@ export async function watchHealth({ probe, settleMs, clock, over, probeOnce, rep
     return;
   }
   const startMs = clock.mono();
-  let reported: HealthReport["state"] | undefined;
-  let reason: string | undefined;
+  let reported: "running" | "unhealthy" | undefined;
+  let told: string | undefined;
   let successes = 0;
   let failures = 0;
   for (let quickMs = FIRST_PAUSE_MS; !over.aborted; quickMs *= 2) {
@@ -42,13 +43,16 @@ export async function watchHealth({ probe, settleMs, clock, over, probeOnce, rep
     failures = problem === undefined ? 0 : failures + 1;
     const late = clock.mono() - startMs >= (probe.start_period_ms ?? 0) + probe.failure_threshold * probe.interval_ms;
     const failing = reported === "unhealthy" || (reported === undefined ? late : failures >= probe.failure_threshold);
+    // The first quick probes come too early for anybody to want their words.
+    const slow = reported === undefined && clock.mono() - startMs >= probe.interval_ms;
     if (successes >= probe.success_threshold && reported !== "running") {
       report({ state: (reported = "running") });
-      reason = undefined;
-    } else if (problem !== undefined && failing && problem !== reason) {
+      told = undefined;
+    } else if (problem !== undefined && (failing || slow) && told !== `${failing} ${problem}`) {
       // A new reason is news as well: "connection refused" from an hour ago would send a person the wrong way.
-      reason = problem;
-      report({ state: (reported = "unhealthy"), error: `probe failed: ${problem}` });
+      told = `${failing} ${problem}`;
+      if (failing) reported = "unhealthy";
+      report({ state: failing ? "unhealthy" : "starting", error: `${failing ? "" : "not healthy yet: "}probe failed: ${problem}` });
     }
     await clock.sleep(reported === undefined && successes === 0 ? Math.min(quickMs, probe.interval_ms) : probe.interval_ms, over);
   }

@@ -36,14 +36,16 @@ test("a slow start is not unhealthy while it fails quickly, and is running as so
   await world.done;
 });
 
-test("control: failure_threshold intervals of failing are unhealthy; a new reason is told, the same one is not", async () => {
+test("control: failure_threshold intervals of failing are unhealthy; until then it says why it is not healthy yet; a new reason is told, the same one is not", async () => {
   const world = watched([...Array.from({ length: 12 }, () => "refused"), "answered 500", "answered 500", undefined]);
-  while (world.reports.length === 0) await world.step(10_000);
-  expect(world.reports[0]).toMatchObject({ state: "unhealthy", error: "probe failed: refused" });
-  expect(world.reports[0]?.at).toBeGreaterThanOrEqual(20_000);
+  while (world.reports.length < 2) await world.step(10_000);
+  expect(world.reports[0]).toMatchObject({ state: "starting", error: "not healthy yet: probe failed: refused" });
+  expect(world.reports[0]?.at).toBeGreaterThanOrEqual(10_000);
+  expect(world.reports[1]).toMatchObject({ state: "unhealthy", error: "probe failed: refused" });
+  expect(world.reports[1]?.at).toBeGreaterThanOrEqual(20_000);
   while (world.asked() < 15) await world.step(10_000);
   await world.clock.sleepers(1);
-  expect(world.reports.map(({ state, error }) => [state, error])).toEqual([["unhealthy", "probe failed: refused"], ["unhealthy", "probe failed: answered 500"], ["running", undefined]]);
+  expect(world.reports.map(({ state, error }) => [state, error])).toEqual([["starting", "not healthy yet: probe failed: refused"], ["unhealthy", "probe failed: refused"], ["unhealthy", "probe failed: answered 500"], ["running", undefined]]);
   world.end();
   await world.done;
 });
@@ -63,9 +65,9 @@ test("once running, one failure below the threshold is forgiven", async () => {
 test("failures within the start period do not count; what was once running is past it", async () => {
   const starting = { start_period_ms: 100_000 };
   const slow = watched(["refused"], starting);
-  while (slow.reports.length === 0) await slow.step(10_000);
-  expect(slow.reports[0]).toMatchObject({ state: "unhealthy" });
-  expect(slow.reports[0]?.at).toBeGreaterThanOrEqual(120_000);
+  while (slow.reports.length < 2) await slow.step(10_000);
+  expect(slow.reports.map(({ state }) => state)).toEqual(["starting", "unhealthy"]);
+  expect(slow.reports[1]?.at).toBeGreaterThanOrEqual(120_000);
   slow.end();
   await slow.done;
   const fallen = watched([undefined, "down", "down"], starting);
