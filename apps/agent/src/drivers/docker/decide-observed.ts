@@ -59,6 +59,8 @@ function endedState(view: View, record: ContainerRecord | undefined, vital: Vita
   const done = view.seen.State?.ExitCode === 0 && view.spec?.run_to_completion === true;
   if (record !== undefined && record.ended === undefined && record.hostBootId !== hostBootId && !done) return { state: "stopped", error: "host rebooted" };
   const clean = view.seen.State?.ExitCode === 0;
+  // The cause may have come after the end was written down.
+  if (view.seen.State?.OOMKilled === true && !clean) return { state: "failed", error: howItEnded(view) };
   return { state: clean ? "exited" : "failed", error: record?.ended === undefined && clean ? undefined : (record?.ended?.error ?? (clean ? undefined : howItEnded(view))) };
 }
 

@@ -6,11 +6,15 @@ import { LOG_DIR } from "../../runner/run-state.ts";
 import { sameLabels, whose } from "../labels.ts";
 import { tailForPerson } from "../read-log.ts";
 import { lookAt } from "./context.ts";
+import { howItEnded } from "./decide-observed.ts";
 import type { DockerContext, View } from "./context.ts";
 
 const LOOK_AGAIN_MS = 2_000;
 const TAIL_CHARS = 500;
 const DRAIN_LIMIT_MS = 2_000;
+const SIGKILLED = 137;
+/** Too short: an out-of-memory kill reads as somebody's SIGKILL; too long: every killed container's job ends that much later. */
+const CAUSE_PATIENCE_MS = 300;
 
 export type Describe = (view: View) => ObservedComponent;
 
@@ -66,10 +70,19 @@ async function isThere(context: DockerContext, view: View, now: ObservedComponen
   }
 }
 
-async function exited(context: DockerContext, view: View, how: string): Promise<DriverError> {
+async function exited(context: DockerContext, view: View, said: string): Promise<DriverError> {
   await context.collector.drain(view, DRAIN_LIMIT_MS);
+  const how = (await outOfMemory(context, view)) ?? said;
   const tail = await tailForPerson(join(context.dirs.of(view.labels.placementId, view.labels.component).path, LOG_DIR), view.labels.component, TAIL_CHARS);
   return new DriverError("exited_early", `${view.labels.component} ${how}${tail === "" ? "; it printed nothing" : `; last output: ${tail}`}`);
+}
+
+/** An engine hears of the kill and of its cause from two sides; the cause may come a moment later. */
+async function outOfMemory(context: DockerContext, view: View): Promise<string | undefined> {
+  if (view.seen.State?.ExitCode !== SIGKILLED || view.spec?.resources?.memory_bytes === undefined) return undefined;
+  if (view.seen.State.OOMKilled !== true) await context.clock.sleep(CAUSE_PATIENCE_MS);
+  const again = await find(context, view.labels).catch(() => view);
+  return again.seen.State?.OOMKilled === true ? howItEnded(again) : undefined;
 }
 
 /** The signal came first: what was the matter until then. */
