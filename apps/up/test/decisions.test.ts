@@ -55,7 +55,8 @@ test("PostgreSQL 14 is refused by name, 15 is not", () => {
 
 test("every sample passes the API's own schema, and runs on our Node", () => {
   const dir = join(SAMPLE_FILE, "..");
-  const names = readdirSync(dir).filter((file) => /\.(json|yaml)$/.test(file));
+  // A Compose file is the CLI's to convert, and its tests hold it to what comes of it.
+  const names = readdirSync(dir).filter((file) => /\.(json|yaml)$/.test(file) && file !== "compose.yaml");
   expect(names.length).toBeGreaterThanOrEqual(2);
   for (const name of names) expect(deployRequest.safeParse(parse(readFileSync(join(dir, name), "utf8"))).error, name).toBeUndefined();
   const request = readSample(SAMPLE_FILE, 3, "/opt/node");

@@ -1,7 +1,7 @@
 /** A broken database is one typed error, soon, without anybody's secrets; and the store works again afterwards. */
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
-import { SkepError } from "@skep/core";
+import { SIGNAL_TOPICS, SkepError } from "@skep/core";
 import type { DeploymentId, HostId, SignalTopic, Store, TokenId } from "@skep/core";
 import { runSql, withConnection } from "@skep/store/server";
 import { eventually, tempDatabase } from "@skep/testkit";
@@ -154,10 +154,10 @@ test("a page's position that no page ended with is the caller's mistake, not an 
 test("signals come back after their connection was cut, and say that something may have been missed", async () => {
   const heard: SignalTopic[] = [];
   const leave = store.onSignal((topic) => void heard.push(topic));
-  await eventually(() => heard.length >= 3, { what: "the signals of the first connection" });
+  await eventually(() => heard.length >= SIGNAL_TOPICS.length, { what: "the signals of the first connection" });
   heard.length = 0;
   expect(await cutAll("skep-test-signals")).toHaveLength(1);
-  await eventually(() => new Set(heard).size === 3, { what: "every topic after the reconnect" });
+  await eventually(() => new Set(heard).size === SIGNAL_TOPICS.length, { what: "every topic after the reconnect" });
   leave();
 });
 
