@@ -1,0 +1,76 @@
+/** Hosts, their health and their identity. */
+import { AGENT_PHASES, CERT_STATUSES, HOST_STATUSES } from "@skep/core";
+import { z } from "zod";
+import { cleanText, counterSchema, idSchema, labelsSchema, listOf, nameSchema, pageQuery, refSchema } from "../common.ts";
+import { bootReport } from "../boot.ts";
+import { bundleSchema } from "../enrol.ts";
+import { time, timeOrNull } from "./time.ts";
+
+export const hostView = z.object({
+  id: idSchema,
+  name: z.string(),
+  status: z.enum(HOST_STATUSES),
+  status_because: z.string().nullable(),
+  schedulable: z.boolean(),
+  labels: z.record(z.string(), z.string()),
+  notes: z.string().nullable(),
+  address: z.string().nullable(),
+  agent_port: z.int(),
+  agent_url: z.string().nullable(),
+  agent_version: z.string().nullable(),
+  session_epoch: counterSchema,
+  last_heartbeat_at: timeOrNull,
+  created_at: time,
+  enrolled_at: timeOrNull,
+  decommissioned_at: timeOrNull,
+  /** How the agent's boot sequence stood with its last beat; null = it has none, or an older master does not say. */
+  boot: bootReport.nullable().default(null),
+});
+export type HostJson = z.infer<typeof hostView>;
+export const hostList = listOf(hostView);
+export const createHostRequest = z.strictObject({
+  name: nameSchema,
+  address: cleanText(255).min(1).optional(),
+  agent_port: z.int().min(0).max(65535).default(8444),
+  labels: labelsSchema.default({}),
+  notes: cleanText(2000).optional(),
+  allowed_cidr: z.union([z.cidrv4(), z.cidrv6()]).optional(),
+  mode: z.enum(["csr", "with_key"]).default("csr"),
+  /** How long the bundle's token is good, seconds. */
+  ttl_s: z.int().min(10).max(86_400).default(900),
+});
+export const createHostReply = z.object({ host: hostView, bundle: bundleSchema });
+export const bundleRequest = z.strictObject({ mode: z.enum(["csr", "with_key"]).default("csr"), ttl_s: z.int().min(10).max(86_400).default(900) });
+export const updateHostRequest = z.strictObject({ schedulable: z.boolean().optional(), labels: labelsSchema.optional(), notes: cleanText(2000).optional(), address: cleanText(255).min(1).optional(), agent_port: z.int().min(0).max(65535).optional() });
+export const deleteHostQuery = z.strictObject({ force: z.stringbool().default(false) });
+export const hostListQuery = z.strictObject({ ...pageQuery, status: z.enum(HOST_STATUSES).optional(), label: z.union([z.string().max(320), z.array(z.string().max(320)).max(16)]).optional() });
+
+export const HEALTH_SUMMARIES = ["healthy", "degraded", "unhealthy", "unknown"] as const;
+export const hostHealth = z.object({
+  host_id: idSchema,
+  name: z.string(),
+  health: z.enum(HEALTH_SUMMARIES),
+  status: z.enum(HOST_STATUSES),
+  liveness: z.object({ last_heartbeat_at: timeOrNull, age_ms: z.number().nullable(), missed: z.int(), boot_id: z.string().nullable(), agent_version: z.string().nullable(), phase: z.enum(AGENT_PHASES).nullable() }),
+  reachability: z.object({ state: z.enum(["unknown", "reachable", "unreachable"]), last_probe_at: timeOrNull, last_ok_at: timeOrNull, consecutive_failures: z.int().nullable(), last_error: z.string().nullable() }),
+  /** Null until host health (issue 3) measures them: an invented figure would be a lie. */
+  breaker: z.null(),
+  metrics: z.null(),
+  resources: z.record(z.string(), z.number()).nullable(),
+  placements: z.object({ running: z.int(), degraded: z.int(), failed: z.int(), unknown: z.int() }),
+  cert: z.object({ sha256: z.string(), not_after: time }).nullable(),
+  boot: bootReport.nullable().default(null),
+  reasons: z.array(z.object({ code: z.string(), message: z.string(), next: z.string() })),
+});
+export type HostHealthJson = z.infer<typeof hostHealth>;
+export const heartbeatRing = z.object({ items: z.array(z.object({ received_at: time, seq: counterSchema, phase: z.enum(AGENT_PHASES).nullable(), changed: z.boolean() })) });
+export const certList = z.object({ items: z.array(z.object({ sha256: z.string(), status: z.enum(CERT_STATUSES), not_before: time, not_after: time, retire_at: timeOrNull })) });
+export const checkReply = z.object({ items: z.array(z.object({ host_id: idSchema, name: z.string(), ok: z.boolean(), ms: z.number(), error: z.string().nullable() })) });
+export const checkRequest = z.strictObject({ hosts: z.array(refSchema).max(200).optional() });
+export const fleetHealth = z.object({
+  hosts: z.record(z.string(), z.int()),
+  open_rows: z.record(z.string(), z.int()),
+  deployments: z.record(z.string(), z.int()),
+  listening_since: time,
+  warm: z.boolean(),
+});
