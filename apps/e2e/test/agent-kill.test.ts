@@ -9,7 +9,7 @@ import { eventually, seedFromEnv } from "@skep/testkit";
 import { expect, test } from "vitest";
 import type { Agent } from "../src/harness/fleet.ts";
 import { createOperators } from "../src/harness/load.ts";
-import { accepted, allRows, ended, type Row } from "../src/harness/operations.ts";
+import { accepted, allRollouts, allRows, ended, type Row, rowsOfRollout } from "../src/harness/operations.ts";
 import { readStarts, startedTwice } from "../src/harness/starts.ts";
 import { ledgerProblems } from "../src/harness/truth.ts";
 import { useFleet } from "./kit/use-fleet.ts";
@@ -59,11 +59,17 @@ test(`agents killed ${2 * KILLS_EACH} times at random and at ${FAILPOINTS.length
 
   await eventually(async (status) => {
     const open = (await fleet.api.get("/v1/lifecycle?open=true&limit=500")).items;
-    status(`${open.length} open: ${JSON.stringify(open.slice(0, 3))}`);
-    return open.length === 0;
-  }, { what: "every row is terminal", timeoutMs: 60_000 });
+    const rolling = (await fleet.api.get("/v1/rollouts?open=true&limit=500")).items;
+    status(`${open.length} open: ${JSON.stringify(open.slice(0, 3))}; ${rolling.length} rolling: ${JSON.stringify(rolling.slice(0, 3))}`);
+    return open.length === 0 && rolling.length === 0;
+  }, { what: "every row is terminal and every rollout has ended", timeoutMs: 60_000 });
 
-  const promised = crews.flatMap((crew) => crew.promised.flatMap((promise) => promise.lifecycleIds));
+  // What was promised: the rows of the answers, and what their rollouts opened on the way forth and back.
+  const answers = crews.flatMap((crew) => crew.promised);
+  const rolled = answers.flatMap((promise) => promise.rolloutId ?? []);
+  const rollouts = await allRollouts(fleet.api);
+  expect(rollouts.map((rollout) => rollout.id).sort()).toEqual([...rolled].sort());
+  const promised = [...new Set([...answers.flatMap((promise) => promise.lifecycleIds), ...rollouts.flatMap(rowsOfRollout)])];
   const rows = await allRows(fleet.api);
   expect(new Set(rows.map((row) => row.id))).toEqual(new Set(promised));
   expect(promised).toHaveLength(rows.length);

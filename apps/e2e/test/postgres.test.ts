@@ -10,7 +10,7 @@ import { eventually, seedFromEnv, tempDir } from "@skep/testkit";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { startFleet, type Agent, type Fleet } from "../src/harness/fleet.ts";
 import { createOperators } from "../src/harness/load.ts";
-import { allRows, succeeds } from "../src/harness/operations.ts";
+import { allRollouts, allRows, rowsOfRollout, succeeds } from "../src/harness/operations.ts";
 import { readStarts, startedTwice } from "../src/harness/starts.ts";
 import { ledgerProblems } from "../src/harness/truth.ts";
 import { noop } from "../src/harness/workloads.ts";
@@ -104,13 +104,18 @@ test(`killed ${KILLS} times under load: what was promised is there, once, and tr
   await load;
   await eventually(async (status) => {
     const open = (await fleet.api.get("/v1/lifecycle?open=true&limit=500")).items;
-    status(JSON.stringify(open.slice(0, 3)));
-    return open.length === 0;
-  }, { what: "every row is terminal", timeoutMs: 60_000 });
+    const rolling = (await fleet.api.get("/v1/rollouts?open=true&limit=500")).items;
+    status(JSON.stringify([open.slice(0, 3), rolling.slice(0, 3)]));
+    return open.length === 0 && rolling.length === 0;
+  }, { what: "every row is terminal and every rollout has ended", timeoutMs: 60_000 });
 
   expect(await events("host.unreachable")).toEqual([]);
   expect(await events("lifecycle.lost")).toEqual([]);
-  const promised = operators.promised.flatMap((promise) => promise.lifecycleIds);
+  // What was promised: the rows of the answer, and the rollout that opens the rest.
+  const rolled = operators.promised.flatMap((promise) => promise.rolloutId ?? []);
+  const rollouts = (await allRollouts(fleet.api)).filter((rollout) => rolled.includes(rollout.id));
+  expect(rollouts).toHaveLength(rolled.length);
+  const promised = [...new Set([...operators.promised.flatMap((promise) => promise.lifecycleIds), ...rollouts.flatMap(rowsOfRollout)])];
   const rows = (await allRows(fleet.api)).filter((row) => !earlier.has(row.id));
   expect(new Set(rows.map((row) => row.id))).toEqual(new Set(promised));
   expect(rows).toHaveLength(promised.length);

@@ -150,7 +150,7 @@ export function createDockerDriver(options: DockerDriverOptions): DockerDriver {
 
   const observe = async (): Promise<readonly ObservedComponent[]> => {
     // A host that never ran a container: without an engine, or without the right to ask it, there is nothing to see.
-    if (records.all().length === 0 && options.owner() === undefined) return [];
+    if (records.all().length === 0 && (options.owner() === undefined || !transport.present())) return [];
     try {
       return await look();
     } catch (error) {
