@@ -29,7 +29,7 @@ import { ensureImage } from "./image.ts";
 import { createKeeper } from "./keeper.ts";
 import { createMarks } from "./marked-processes.ts";
 import { createRecords } from "./records.ts";
-import { sharedNames } from "./shared-names.ts";
+import { readNames, sharedNames } from "./shared-names.ts";
 import { createShared } from "./shared.ts";
 import { startContainer } from "./start-container.ts";
 import { removeContainer, stopContainer } from "./stop-container.ts";
@@ -185,6 +185,16 @@ export function createDockerDriver(options: DockerDriverOptions): DockerDriver {
   void passes();
   void watchEvents({ engine, owner: options.owner, clock, logger, closing: closing.signal, wake: changed });
 
+  const shared = createShared(context);
+  /** Where no engine ever was there is nothing to remove: a teardown that asks every driver would wait for one for ever. */
+  const unlessNothing = async (placementId: string, removing: Promise<void>): Promise<void> => {
+    try {
+      await removing;
+    } catch (error) {
+      if (records.all().length > 0 || readNames(context.sharedDir, placementId) !== undefined || !isAbsent(error)) throw error;
+    }
+  };
+
   const running = async (placementId: string, component: string): Promise<string> => {
     assertSafeNames(placementId, component);
     const views = (await lookAt(context, { placement: placementId, component })).filter(isRunning);
@@ -217,7 +227,7 @@ export function createDockerDriver(options: DockerDriverOptions): DockerDriver {
     observe,
     logs: async (placementId, component, offset, limit) => readLog(join(dirs.of(placementId, component).path, LOG_DIR), component, offset, limit),
     onChange: (listener) => void listeners.add(listener),
-    shared: createShared(context),
+    shared: { ...shared, prune: (placementId, spec, signal) => unlessNothing(placementId, shared.prune(placementId, spec, signal)), remove: (placementId, what, signal) => unlessNothing(placementId, shared.remove(placementId, what, signal)) },
     release: keeper.release,
     exec: async ({ placementId, component, command, stdin }, output, signal) => execInContainer(context, await running(placementId, component), { command, stdin }, output, signal),
     available: transport.answered,
