@@ -19,7 +19,16 @@ export function tempDir(label = "dir"): string {
 export function sweepTempDirs(): void {
   for (const name of readdirSync(tmpdir())) {
     const pid = Number(/^skep-test-(\d+)$/.exec(name)?.[1]);
-    if (Number.isInteger(pid) && !isAlive(pid)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+    if (Number.isInteger(pid) && !isAlive(pid)) removeIfOurs(join(tmpdir(), name));
+  }
+}
+
+/** What another user's run left behind is that user's to clear away, and no reason for ours to fail. */
+function removeIfOurs(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch (error) {
+    if (!["EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
   }
 }
 
