@@ -149,11 +149,12 @@ export function createDockerDriver(options: DockerDriverOptions): DockerDriver {
   };
 
   const observe = async (): Promise<readonly ObservedComponent[]> => {
-    // A host that never ran a container: without an engine, or without the right to ask it, there is nothing to see.
-    if (records.all().length === 0 && (options.owner() === undefined || !transport.present())) return [];
+    // Before it knows its host's id the agent can claim no container as its own.
+    if (records.all().length === 0 && options.owner() === undefined) return [];
     try {
       return await look();
     } catch (error) {
+      // A host that never ran a container: without an engine, or without the right to ask it, there is nothing to see.
       if (records.all().length === 0 && isAbsent(error)) return [];
       throw error;
     }

@@ -3,7 +3,6 @@
  * a call that ends early takes its socket with it, so a hung engine holds a bounded number of them and nobody else's
  * work; what was not answered is RUNTIME_UNAVAILABLE, never a guess.
  */
-import { existsSync } from "node:fs";
 import type { Duplex } from "node:stream";
 import { DriverError } from "@skep/core";
 import type { AbortSignalLike, Clock } from "@skep/core";
@@ -32,8 +31,6 @@ export interface Transport {
   hijack(path: string, options?: CallOptions): Promise<Duplex>;
   /** Whether the last answer was one. False before the first. */
   answered(): boolean;
-  /** Whether there is a socket at all. Without one there is nobody to be asked, and no call is made to find that out. */
-  present(): boolean;
   close(): void;
 }
 type Method = "GET" | "POST" | "DELETE";
@@ -146,13 +143,13 @@ export function createTransport(socketPath: string, clock: Clock, deadlineMs: nu
   const close = (): void => {
     for (const pool of [calls, streams]) void pool.destroy().catch(() => undefined);
   };
-  return { json, stream, hijack, answered: () => answered, present: () => existsSync(socketPath), close };
+  return { json, stream, hijack, answered: () => answered, close };
 }
 
 /** For an agent whose settings name no engine that it would speak to: everything is refused with the same words. */
 export function createNoTransport(why: DriverError): Transport {
   const refuse = (): Promise<never> => Promise.reject(why);
-  return { json: refuse, stream: refuse, hijack: refuse, answered: () => false, present: () => false, close: () => {} };
+  return { json: refuse, stream: refuse, hijack: refuse, answered: () => false, close: () => {} };
 }
 
 interface Deadline {
