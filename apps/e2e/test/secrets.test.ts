@@ -9,7 +9,7 @@ import { runSql } from "@skep/store/server";
 import { eventually } from "@skep/testkit";
 import { expect, test } from "vitest";
 import type { Agent } from "../src/harness/fleet.ts";
-import { accepted, ended, succeeds } from "../src/harness/operations.ts";
+import { rolloutIs, sent, succeeds } from "../src/harness/operations.ts";
 import { webServer } from "../src/harness/workloads.ts";
 import { useFleet } from "./kit/use-fleet.ts";
 
@@ -30,8 +30,9 @@ test("no secret is in a log, a row, a command line or an answer that need not ho
   const spec = webServer("x");
   const component = { ...spec.components[0]!, env: { GREETING: "x", SECRET: ENV_CANARY } };
   await succeeds(api, "/v1/deployments", { name: "keeper", spec: { ...spec, components: [component] }, placement: { hosts: ["bee-1"] }, reconcile: "report" });
-  // Things that go wrong are when secrets slip out.
-  await ended(api, await accepted(api, "/v1/deployments", { name: "keeper", spec: { ...spec, components: [{ ...component, command: ["/nonexistent"] }] }, placement: { hosts: ["bee-1"] }, replace: true, reconcile: "report" }));
+  // Things that go wrong are when secrets slip out. The way back is part of it: until it ends, a teardown is refused.
+  const broken = await sent(api, "/v1/deployments", { name: "keeper", spec: { ...spec, components: [{ ...component, command: ["/nonexistent"] }] }, placement: { hosts: ["bee-1"] }, replace: true, reconcile: "report" });
+  await rolloutIs(() => api, broken.rollout_id!, ["rolled_back"]);
   const answers = [
     await api.post("/v1/deployments", { name: "keeper", spec: { ...spec, components: [{ ...component, env: { SECRET: ENV_CANARY, "bad name": ENV_CANARY } }] }, placement: { hosts: ["bee-1"] } }),
     await api.post(`/v1/hosts?token=${token}`, { name: "keeper", token, address: ENV_CANARY }),

@@ -8,7 +8,7 @@ import { eventually } from "@skep/testkit";
 import { expect, test } from "vitest";
 import { request } from "undici";
 import { ledgerChecksum } from "../src/harness/ledger-checksum.ts";
-import { accepted, ended, succeeds } from "../src/harness/operations.ts";
+import { accepted, ended, rolloutIs, sent, succeeds } from "../src/harness/operations.ts";
 import { ask, oneConnection } from "../src/harness/plain-https.ts";
 import { readStarts, startedTwice } from "../src/harness/starts.ts";
 import type { Agent } from "../src/harness/fleet.ts";
@@ -116,7 +116,8 @@ test("an operation that cannot be done fails, says why, and leaves what ran befo
   await succeeds(api, "/v1/deployments", { name: "steady", spec: webServer("one"), placement: { hosts: ["bee-1"] }, reconcile: "report" });
   const [before] = await answersOnceUp("steady", 1);
   const broken = { ...webServer("two"), components: [{ ...webServer("two").components[0]!, command: ["/nonexistent/program"] }] };
-  const [row] = await ended(api, await accepted(api, "/v1/deployments", { name: "steady", spec: broken, placement: { hosts: ["bee-1"] }, replace: true, reconcile: "report" }));
+  const asked = await sent(api, "/v1/deployments", { name: "steady", spec: broken, placement: { hosts: ["bee-1"] }, replace: true, reconcile: "report" });
+  const [row] = await ended(api, asked.lifecycle_ids);
   expect(row).toMatchObject({ status: "failed" });
   expect(row!.error).toContain("/nonexistent/program");
   // I5: nothing of the failed generation runs; what was there before does.
@@ -124,6 +125,7 @@ test("an operation that cannot be done fails, says why, and leaves what ran befo
   expect(after.split(" ")[0]).toBe(before!.split(" ")[0]);
   const explained = await api.get(`/v1/explain/lifecycle/${row!.id}`);
   expect(explained.reasons.length).toBeGreaterThan(0);
+  await rolloutIs(() => api, asked.rollout_id!, ["rolled_back"]);
   await succeeds(api, "/v1/deployments/steady/teardown", {});
 });
 
