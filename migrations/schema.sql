@@ -101,6 +101,19 @@ TABLE host_liveness WITH (fillfactor=70)
   boot_id text
   phase text
   snapshot_hash text;
+TABLE host_reachability WITH (fillfactor=70)
+  host_id uuid NOT NULL
+  state text NOT NULL DEFAULT 'unknown'::text
+  consecutive_failures counter NOT NULL DEFAULT 0
+  consecutive_successes counter NOT NULL DEFAULT 0
+  changed_at timestamp with time zone
+  last_probe_at timestamp with time zone
+  last_ok_at timestamp with time zone
+  last_error text
+  transitions jsonb NOT NULL DEFAULT '[]'::jsonb
+  flapping boolean NOT NULL DEFAULT false
+  due_at timestamp with time zone NOT NULL DEFAULT now()
+  version counter NOT NULL DEFAULT 1;
 TABLE host_reports WITH (fillfactor=70)
   host_id uuid NOT NULL
   boot_id text NOT NULL
@@ -147,7 +160,8 @@ TABLE hosts WITH (fillfactor=70)
   created_at timestamp with time zone NOT NULL DEFAULT now()
   enrolled_at timestamp with time zone
   decommissioned_at timestamp with time zone
-  version counter NOT NULL DEFAULT 1;
+  version counter NOT NULL DEFAULT 1
+  breaker_resets counter NOT NULL DEFAULT 0;
 TABLE idempotency_keys
   scope text NOT NULL
   key text NOT NULL
@@ -273,6 +287,9 @@ host_heartbeats CONSTRAINT host_heartbeats_slot CHECK (((slot >= 0) AND (slot <=
 host_liveness CONSTRAINT host_liveness_host_id_fkey FOREIGN KEY (host_id) REFERENCES hosts(id);
 host_liveness CONSTRAINT host_liveness_phase CHECK ((phase = ANY (ARRAY['booting'::text, 'ready'::text, 'draining'::text, 'stopping'::text])));
 host_liveness CONSTRAINT host_liveness_pkey PRIMARY KEY (host_id);
+host_reachability CONSTRAINT host_reachability_host_id_fkey FOREIGN KEY (host_id) REFERENCES hosts(id);
+host_reachability CONSTRAINT host_reachability_pkey PRIMARY KEY (host_id);
+host_reachability CONSTRAINT host_reachability_state CHECK ((state = ANY (ARRAY['unknown'::text, 'reachable'::text, 'unreachable'::text])));
 host_reports CONSTRAINT host_reports_cert_whole CHECK (((cert_sha256 IS NULL) = (cert_not_after IS NULL)));
 host_reports CONSTRAINT host_reports_host_id_fkey FOREIGN KEY (host_id) REFERENCES hosts(id);
 host_reports CONSTRAINT host_reports_pkey PRIMARY KEY (host_id);
@@ -324,6 +341,7 @@ CREATE INDEX events_by_deployment ON public.events USING btree (deployment_id, i
 CREATE INDEX events_by_host ON public.events USING btree (host_id, id) WHERE (host_id IS NOT NULL);
 CREATE INDEX events_in_order ON public.events USING btree (xid, id);
 CREATE INDEX host_certs_by_host ON public.host_certs USING btree (host_id);
+CREATE INDEX host_reachability_due ON public.host_reachability USING btree (due_at);
 CREATE UNIQUE INDEX host_sessions_one_open ON public.host_sessions USING btree (host_id) WHERE (closed_at IS NULL);
 CREATE INDEX hosts_by_status ON public.hosts USING btree (status, id);
 CREATE UNIQUE INDEX hosts_live_name ON public.hosts USING btree (name) WHERE (status <> 'decommissioned'::text);

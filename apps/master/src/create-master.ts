@@ -6,6 +6,7 @@ import { SkepError, PRODUCTION_POLICY, timingsFor, type Clock, type Logger, type
 import type { Authority } from "@skep/pki";
 import { createBackgroundTasks, specHash } from "@skep/runtime";
 import { createAgentClient } from "./agents/client.ts";
+import { recordTransition } from "./agents/record-transition.ts";
 import { channelLimits, createChannel, type ChannelLimits } from "./channel/create-channel.ts";
 import { createControl } from "./control/index.ts";
 import { createDoor, DOOR_LIMITS, type DoorLimits } from "./enrol/create-door.ts";
@@ -75,7 +76,12 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
     store, authority, clock, rng, logger, masterNames: config.advertise, allowLoopbackAgents: config.allowLoopbackAgents,
     urls: () => ({ enrolUrls: urlsTo(ports.enrol), masterUrls: urlsTo(ports.swarm) }),
   });
-  const agents = createAgentClient({ identity: credentials.current, pinsOf: identity.pins.pinsOf, trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger });
+  const agents = createAgentClient({
+    identity: credentials.current, pinsOf: identity.pins.pinsOf, trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger,
+    observer: {
+      onTransition: (change) => tasks.track("breaker event", recordTransition(store, change)),
+    },
+  });
   identity.pins.onChange((hostIds) => {
     for (const hostId of hostIds) agents.forget(hostId);
   });

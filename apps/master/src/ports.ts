@@ -1,5 +1,5 @@
 /** What the master's control code needs of the world besides the store: agents to talk to, and itself described. */
-import type { Clock, DispatchAnswer, HostRecord, Logger, Policy, Rng, Store, Timings } from "@skep/core";
+import type { CallSummary, CircuitView, Clock, DispatchAnswer, HostId, HostRecord, Logger, Policy, Rng, Store, Timings } from "@skep/core";
 import type { AgentHealth, CancelReply, cancelRequest, DeployCommand, DryRunReply, ExecCommand, ExecFrame, JobView, MutateCommand, PendingJob } from "@skep/protocol";
 import type { z } from "zod";
 
@@ -9,9 +9,21 @@ export interface Silent {
   readonly because: string;
 }
 
+/** The host was not asked: this master's circuit to it is open. An open circuit is no observation of the host. */
+export interface Withheld {
+  /** How long ago a call really failed, ms; undefined = nothing of this host has failed yet. */
+  readonly failedAgoMs: number | undefined;
+  readonly consecutiveFailures: number;
+}
+
+export type HealthAnswer =
+  | { readonly ok: true; readonly ms: number; readonly health: AgentHealth }
+  | { readonly ok: false; readonly ms: number; readonly error: string; readonly withheld?: Withheld };
+
 /**
- * Calls to one agent over mTLS: pinned, bounded in time (connect 5 s, total 15 s) and size, no redirects. No method
- * throws for what an agent or a network may do; a hostile answer is `silent` or `refused`.
+ * Calls to one agent over mTLS: pinned, bounded in time (connect 5 s, total 15 s) and size, no redirects, each behind the
+ * host's circuit breaker. No method throws for what an agent or a network may do, except where it says so; a hostile
+ * answer is `silent` or `refused`. Those that throw throw `circuit_open` as well.
  */
 export interface AgentClient {
   deliver(host: HostRecord, job: PendingJob): Promise<DispatchAnswer>;
@@ -19,7 +31,7 @@ export interface AgentClient {
   dryRun(host: HostRecord, command: DeployCommand | MutateCommand): Promise<DryRunReply>;
   job(host: HostRecord, jobId: string): Promise<{ readonly kind: "job"; readonly job: JobView } | { readonly kind: "unknown" } | Silent>;
   cancel(host: HostRecord, jobId: string, request: z.input<typeof cancelRequest>): Promise<{ readonly kind: "answer"; readonly reply: CancelReply } | Silent>;
-  health(host: HostRecord): Promise<{ readonly ok: true; readonly ms: number; readonly health: AgentHealth } | { readonly ok: false; readonly ms: number; readonly error: string }>;
+  health(host: HostRecord): Promise<HealthAnswer>;
   /** Throws SkepError `host_unreachable` or `logs_not_found`. `offset` may be negative: from the end. */
   logs(host: HostRecord, placementId: string, component: string, offset: number, limit: number): Promise<{ readonly data: Uint8Array; readonly nextOffset: number }>;
   /**
@@ -27,6 +39,10 @@ export interface AgentClient {
    * (it may have been taken), or the agent's own refusal. An abort ends the command; so does leaving the frames.
    */
   runCommand(host: HostRecord, placementId: string, component: string, command: ExecCommand, signal: AbortSignal): Promise<OpenExec>;
+  /** This master's breaker for the host. */
+  circuit(host: HostRecord): CircuitView;
+  /** What this master's calls to the host came to over the last minutes. */
+  calls(hostId: HostId): CallSummary;
   close(): Promise<void>;
 }
 

@@ -38,6 +38,7 @@ export function toProblem(error: unknown, requestId: string): ProblemReply {
     ...(internal ? { error_id: randomUUID() } : {}),
     retryable,
     fix,
+    ...(known?.retryAfterMs === undefined ? {} : { retry_after_ms: Math.ceil(known.retryAfterMs) }),
     errors: internal ? [] : [...(known?.errors ?? [])].slice(0, MAX_FIELD_ERRORS),
   };
   const waits = status === 429 || status === 503 || known?.retryAfterMs !== undefined;

@@ -42,6 +42,7 @@ export const ERRORS = {
   host_decommissioned: { status: 403, retryable: false, title: "This host was decommissioned", fix: "Enrol it as a new host if it is to return." },
   host_not_empty: { status: 409, retryable: false, title: "The host still has placements", fix: "Tear them down first, or use force." },
   host_unreachable: { status: 503, retryable: true, title: "The host cannot be reached", fix: "Check the host and its agent; queued work is kept." },
+  circuit_open: { status: 503, retryable: true, title: "This master has stopped calling the host for a while", fix: "Its last calls failed: see why with `skep health HOST`. It tries again after Retry-After; when the host is mended, `skep host breaker-reset HOST` tries at once." },
   address_refused: { status: 422, retryable: false, title: "The agent address is not allowed", fix: "Use an address inside allowed_cidr; loopback needs --allow-loopback-agents." },
   cert_missing: { status: 403, retryable: false, title: "No client certificate", fix: "Enrol the host; agents speak mutual TLS only." },
   cert_mismatch: { status: 403, retryable: false, title: "The certificate is not pinned for this host", fix: "Check who presents it; re-issue the bundle if the host was rebuilt." },

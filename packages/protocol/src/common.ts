@@ -27,6 +27,8 @@ export const problemSchema = z.object({
   error_id: z.string().optional(),
   retryable: z.boolean(),
   fix: z.string(),
+  /** Where waiting helps and it is known how long: the same as Retry-After, in ms. */
+  retry_after_ms: z.int().optional(),
   errors: z.array(fieldErrorSchema),
 });
 export type Problem = z.infer<typeof problemSchema>;

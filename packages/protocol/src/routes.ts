@@ -34,6 +34,7 @@ export const OPERATOR_ROUTES = [
   { id: "getHost", method: "GET", path: "/v1/hosts/:host", access: viewer, summary: "One host" },
   { id: "updateHost", method: "PATCH", path: "/v1/hosts/:host", access: operator, summary: "Change labels, notes, address, or cordon" },
   { id: "getHostHealth", method: "GET", path: "/v1/hosts/:host/health", access: viewer, summary: "Health with reasons" },
+  { id: "resetBreaker", method: "POST", path: "/v1/hosts/:host/breaker/reset", access: operator, summary: "Call the host again at once, from every master" },
   { id: "listHeartbeats", method: "GET", path: "/v1/hosts/:host/heartbeats", access: viewer, summary: "The last 64 beats" },
   { id: "listHostCerts", method: "GET", path: "/v1/hosts/:host/certs", access: viewer, summary: "Pinned certificates" },
   { id: "createBundle", method: "POST", path: "/v1/hosts/:host/bundle", access: admin, summary: "A new bundle for a host, for example after a rebuild" },

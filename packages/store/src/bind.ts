@@ -73,6 +73,7 @@ export const bindTx = (db: Db): Tx =>
     insertPlacement: (placement) => placements.insertPlacement(db, placement),
     casPlacement: (id, version, patch) => placements.casPlacement(db, id, version, patch),
     placementStates: (hostIds) => placements.placementStates(db, hostIds),
+    resetBreakers: (id) => hosts.resetBreakers(db, id),
     bootReports: (hostIds) => hosts.bootReports(db, hostIds),
     insertRollout: (rollout) => rollouts.insertRollout(db, rollout),
     casRollout: (id, version, patch) => rollouts.casRollout(db, id, version, patch),

@@ -1,11 +1,11 @@
 /** Hosts: reading them, and changes that say what they believed. */
 import { isUuid } from "@skep/core";
-import type { BootReport, HostId, HostLiveness, HostQuery, HostRecord, HostReport, HostStatus, HostView, OrphanRecord, RingBeat, Tx } from "@skep/core";
+import type { BootReport, HostId, HostLiveness, HostQuery, HostRecord, HostReport, HostStatus, HostView, OrphanRecord, Reachability, RingBeat, Tx } from "@skep/core";
 import { and, asc, eq, gt, inArray, isNotNull, isNull, ne, or, sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import type { Db } from "./db.ts";
 import { afterId, first, known } from "./db.ts";
-import { hostHeartbeats, hostLiveness, hostReports, hosts, hostSessions } from "./schema/index.ts";
+import { hostHeartbeats, hostLiveness, hostReachability, hostReports, hosts, hostSessions } from "./schema/index.ts";
 import { burnTokens } from "./tokens.ts";
 import { revokeCerts } from "./certs.ts";
 
@@ -46,7 +46,9 @@ export async function listRing(db: Db, hostId: HostId): Promise<readonly RingBea
 
 export async function insertHost(db: Db, host: Parameters<Tx["insertHost"]>[0]): Promise<"inserted" | "host_exists"> {
   const row = await db.insert(hosts).values(host).onConflictDoNothing().returning({ id: hosts.id });
-  return row.length > 0 ? "inserted" : "host_exists";
+  if (row.length === 0) return "host_exists";
+  await db.insert(hostReachability).values({ hostId: host.id });
+  return "inserted";
 }
 
 export async function casHostStatus(db: Db, id: HostId, from: HostStatus, to: HostStatus, because: string): Promise<boolean> {
@@ -77,6 +79,10 @@ export async function recordProbe(db: Db, id: HostId, ok: boolean, error: string
     .where(eq(hosts.id, id));
 }
 
+export async function resetBreakers(db: Db, id: HostId): Promise<void> {
+  await db.update(hosts).set({ breakerResets: sql`${hosts.breakerResets} + 1`, version: sql`${hosts.version} + 1` }).where(eq(hosts.id, id));
+}
+
 export async function decommissionHost(db: Db, id: HostId): Promise<boolean> {
   const rows = await db
     .update(hosts)
@@ -96,6 +102,8 @@ export async function decommissionHost(db: Db, id: HostId): Promise<boolean> {
   await revokeCerts(db, id);
   await burnTokens(db, id);
   await closeSessions(db, id);
+  // Nobody asks it any more, and what was seen of it goes with it.
+  await db.delete(hostReachability).where(eq(hostReachability.hostId, id));
   return true;
 }
 
@@ -129,8 +137,9 @@ const idFirst = (idOrName: string): SQL => sql`(${hosts.id}::text = ${idOrName})
 /** Hosts with what was last heard of them. */
 export async function findViews(db: Db, where: SQL | undefined, order: readonly SQL[], limit: number): Promise<readonly HostView[]> {
   const rows = await db
-    .select({ host: hosts, liveness: hostLiveness, report: hostReports })
+    .select({ host: hosts, liveness: hostLiveness, report: hostReports, reachability: hostReachability })
     .from(hosts)
+    .leftJoin(hostReachability, eq(hostReachability.hostId, hosts.id))
     .leftJoin(hostLiveness, eq(hostLiveness.hostId, hosts.id))
     .leftJoin(hostReports, eq(hostReports.hostId, hosts.id))
     .where(where)
@@ -142,9 +151,11 @@ export async function findViews(db: Db, where: SQL | undefined, order: readonly 
 type HostRow = typeof hosts.$inferSelect;
 type LivenessRow = typeof hostLiveness.$inferSelect;
 type ReportRow = typeof hostReports.$inferSelect;
+type ReachabilityRow = typeof hostReachability.$inferSelect;
 
-const viewOf = (row: { host: HostRow; liveness: LivenessRow | null; report: ReportRow | null }): HostView => ({
+const viewOf = (row: { host: HostRow; liveness: LivenessRow | null; report: ReportRow | null; reachability: ReachabilityRow | null }): HostView => ({
   host: hostOf(row.host),
+  reachability: row.reachability === null ? undefined : reachabilityOf(row.reachability),
   liveness: row.liveness === null ? undefined : livenessOf(row.liveness),
   report: row.report === null ? undefined : reportOf(row.report),
 });
@@ -164,11 +175,20 @@ export const hostOf = (row: HostRow): HostRecord => ({
   agentVersion: known(row.agentVersion),
   sessionEpoch: row.sessionEpoch,
   sessionBootId: known(row.sessionBootId),
+  breakerResets: row.breakerResets,
   lastProbe: row.lastProbeAt === null ? undefined : { at: row.lastProbeAt, ok: row.lastProbeOk === true, error: known(row.lastProbeError) },
   createdAt: row.createdAt,
   enrolledAt: known(row.enrolledAt),
   decommissionedAt: known(row.decommissionedAt),
   version: row.version,
+});
+
+export const reachabilityOf = (row: ReachabilityRow): Reachability => ({
+  ...row,
+  changedAt: known(row.changedAt),
+  lastProbeAt: known(row.lastProbeAt),
+  lastOkAt: known(row.lastOkAt),
+  lastError: known(row.lastError),
 });
 
 const livenessOf = (row: LivenessRow): HostLiveness => ({

@@ -1,7 +1,7 @@
 /** The schema against core's vocabulary and against drizzle's tables: each both ways, so that neither can gain or lose a word alone. */
 import {
   AGENT_PHASES, CANCEL_REASONS, CERT_STATUSES, DEPLOYMENT_STATUSES, DESIRED_STATES, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES, LIFECYCLE_PHASES, LIFECYCLE_STATUSES,
-  OBSERVED_STATES, OPEN_STATUSES, OPERATIONS, RECONCILE_MODES, ROLES, ROLLOUT_ACTIONS, ROLLOUT_STATUSES, ENDED_ROLLOUT_STATUSES, OPEN_ROLLOUT_STATUSES, TERMINAL_STATUSES,
+  OBSERVED_STATES, OPEN_STATUSES, OPERATIONS, REACHABILITY_STATES, RECONCILE_MODES, ROLES, ROLLOUT_ACTIONS, ROLLOUT_STATUSES, ENDED_ROLLOUT_STATUSES, OPEN_ROLLOUT_STATUSES, TERMINAL_STATUSES,
 } from "@skep/core";
 import { runSql } from "@skep/store/server";
 import { useDatabase } from "@skep/testkit/vitest";
@@ -14,6 +14,7 @@ const database = useDatabase();
 
 const VOCABULARY: Readonly<Record<string, readonly string[]>> = {
   hosts_status: HOST_STATUSES,
+  host_reachability_state: REACHABILITY_STATES,
   host_liveness_phase: AGENT_PHASES,
   host_heartbeats_phase: AGENT_PHASES,
   host_certs_status: CERT_STATUSES,

@@ -1,7 +1,7 @@
 /** `skep host …`: the fleet's machines. */
 import type { Command } from "commander";
 import { HOST_STATUSES, type HostStatus } from "@skep/core";
-import { checkReply, hostHealth, hostList, hostView } from "@skep/protocol";
+import { breakerReply, checkReply, hostHealth, hostList, hostView } from "@skep/protocol";
 import { listAll } from "../api/pages.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { collect, integer, oneOf, ref } from "../options.ts";
@@ -13,7 +13,7 @@ import { healthLines, hostFacts, hostTable } from "../views/hosts.ts";
 import { registerHostBundles } from "./host-bundles.ts";
 
 export function registerHost(program: Command, act: Act): void {
-  const host = program.command("host").description("the fleet's hosts: add, ls, show, check, bundle, rotate, cordon, uncordon, rm");
+  const host = program.command("host").description("the fleet's hosts: add, ls, show, check, bundle, rotate, cordon, uncordon, breaker-reset, rm");
   registerHostBundles(host, act);
 
   host.command("ls").description("list hosts")
@@ -46,6 +46,13 @@ export function registerHost(program: Command, act: Act): void {
         else terminal.show(`${data.name} ${words}`);
       }));
   }
+
+  host.command("breaker-reset").description("make every master call it again at once, whatever its last calls came to").argument("<host>", "name or id", ref)
+    .action(act(async ({ api, json, terminal }, name: string) => {
+      const { data, raw } = await api.call("resetBreaker", breakerReply, { params: { host: name } });
+      if (json) terminal.json(raw);
+      else terminal.show(`the circuit to ${data.name} is ${data.breaker.state}`);
+    }));
 
   host.command("rotate").description("tell its agent to make a new key and certificate").argument("<host>", "name or id", ref)
     .action(act(async ({ api, json, terminal }, name: string) => {

@@ -56,7 +56,7 @@ export const hostFacts = (host: HostJson): Line[] =>
   ]);
 
 export function healthLines(health: HostHealthJson): Line[] {
-  const { liveness, reachability, placements, cert } = health;
+  const { liveness, reachability, breaker, metrics, placements, cert } = health;
   const placed = Object.entries(placements).filter(([, count]) => count > 0).map(([word, count]) => `${count} ${word}`).join(", ");
   return [
     ...factLines([
@@ -65,12 +65,19 @@ export function healthLines(health: HostHealthJson): Line[] {
       ["agent phase", liveness.phase],
       ["boot", bootText(health.boot)],
       ["reachability", [reachability.state, reachability.last_error].filter((part) => part !== null).join(": ")],
+      ["circuit", breaker.state === "closed" ? "closed" : toned([breaker.state, breaker.because].filter((part) => part !== null).join(": "), "bad")],
+      ["calls", callsText(metrics)],
       ["placements", placed === "" ? "none" : placed],
       ["certificate", cert === null ? null : `until ${formatTime(cert.not_after)}  sha256:${cert.sha256.slice(0, 16)}…`],
     ]),
     ...reasonLines(health.reasons),
   ];
 }
+
+/** What this master's calls to it came to lately. */
+const callsText = ({ window_s, total_requests, error_rate, avg_latency_ms, p99_latency_ms }: HostHealthJson["metrics"]): string =>
+  total_requests === 0 ? `none in the last ${formatDuration(window_s * 1_000)}`
+    : `${total_requests} in ${formatDuration(window_s * 1_000)}, ${(100 * error_rate).toFixed(1)} % failed, avg ${Math.round(avg_latency_ms ?? 0)} ms, p99 ${Math.round(p99_latency_ms ?? 0)} ms`;
 
 /** The same words as the API's, with what to do next below each. */
 export const reasonLines = (reasons: readonly { readonly code: string; readonly message: string; readonly next: string }[]): Line[] =>

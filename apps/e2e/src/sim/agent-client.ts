@@ -1,5 +1,5 @@
 /** The master's calls to agents over the simulated network: the same answers as over TLS, read the same way. */
-import { SkepError, type DispatchAnswer, type HostRecord } from "@skep/core";
+import { CLOSED_BREAKER, SkepError, createCallMetrics, viewBreaker, type DispatchAnswer, type HostRecord } from "@skep/core";
 import type { Executor } from "@skep/agent";
 import type { createControl } from "@skep/master";
 import type { Network } from "./network.ts";
@@ -71,6 +71,9 @@ export function createAgentClient(from: { readonly name: string; readonly proces
     },
     logs: () => Promise.reject(new SkepError("logs_not_found")),
     runCommand: () => Promise.reject(new SkepError("exec_unsupported")),
+    // The simulated network has no breaker in front of it: the ledger's rules must hold without one.
+    circuit: () => viewBreaker(CLOSED_BREAKER, from.process.clock.mono()),
+    calls: () => createCallMetrics(from.process.clock.mono()).summary(from.process.clock.mono()),
     close: () => Promise.resolve(),
   };
 }

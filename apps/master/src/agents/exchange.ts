@@ -10,7 +10,8 @@ import type { Pool } from "undici";
 export interface AgentRequest {
   readonly method: "GET" | "POST";
   readonly path: string;
-  readonly body?: unknown;
+  /** JSON text. */
+  readonly body?: string | undefined;
   /** The whole exchange, ms. Default 15 s. */
   readonly totalMs?: number;
   /** Default 64 KiB: longer answers are not read to their end. */
@@ -19,7 +20,8 @@ export interface AgentRequest {
 
 export type Exchange =
   | { readonly kind: "answer"; readonly status: number; readonly headers: Readonly<Record<string, string | string[] | undefined>>; readonly bytes: Buffer }
-  | { readonly kind: "failed"; readonly because: string };
+  /** `stranger`: whoever answered is not the pinned host. */
+  | { readonly kind: "failed"; readonly because: string; readonly stranger?: boolean };
 
 export const TOTAL_TIMEOUT_MS = 15_000;
 export const REPLY_LIMIT_BYTES = 65_536;
@@ -37,7 +39,7 @@ export async function exchange(pool: Pool, clock: Clock, request: AgentRequest):
       method: request.method,
       path: request.path,
       headers: request.body === undefined ? {} : { "content-type": "application/json" },
-      ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
+      ...(request.body === undefined ? {} : { body: request.body }),
       signal: over.signal,
     });
     const chunks: Buffer[] = [];
@@ -52,7 +54,7 @@ export async function exchange(pool: Pool, clock: Clock, request: AgentRequest):
     await setImmediate();
     return { kind: "answer", status: statusCode, headers, bytes: Buffer.concat(chunks) };
   } catch (error) {
-    return { kind: "failed", because: over.signal.aborted ? `no answer within ${totalMs} ms` : transportFacts(error) };
+    return { kind: "failed", because: over.signal.aborted ? `no answer within ${totalMs} ms` : transportFacts(error), stranger: isStranger(error) };
   } finally {
     timer.abort();
   }
@@ -70,6 +72,15 @@ export function jsonOf(bytes: Buffer): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** True when the connection was refused by us, because the certificate at its other end is not the host's. */
+export function isStranger(error: unknown): boolean {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof SkepError) return cause.code === "cert_mismatch" || cause.code === "wrong_role";
+    if (cause instanceof AggregateError && cause.errors.some(isStranger)) return true;
+  }
+  return false;
 }
 
 /** Why a connection failed, in words of ours: an error's text may hold what the peer put there. */

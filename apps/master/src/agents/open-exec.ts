@@ -32,8 +32,8 @@ export async function openExec(pool: Pool, clock: Clock, path: string, command: 
   } catch (error) {
     over.abort();
     // Never connected: it was not sent. Anything later may have been taken.
-    if (neverSent(error)) throw new SkepError("host_unreachable", transportFacts(error));
-    throw new SkepError("exec_outcome_unknown", `no answer: ${transportFacts(error)}`);
+    if (neverSent(error)) throw new SkepError("host_unreachable", transportFacts(error), { cause: error });
+    throw new SkepError("exec_outcome_unknown", `no answer: ${transportFacts(error)}`, { cause: error });
   }
   if (reply.statusCode !== 200) {
     const refusal = await readRefusal(reply.body).catch(() => undefined);

@@ -3,8 +3,8 @@
  * `listeningSince`: whenever this master was deaf (just started, database away, loop stalled), it starts over,
  * so that its own trouble never looks like the death of hosts (faults I14).
  */
-import { decideHost, seconds, type HostView, type Instant } from "@skep/core";
-import type { ControlDeps } from "../ports.ts";
+import { addMs, decideHost, seconds, type HostView, type Instant, type ProbeResult } from "@skep/core";
+import type { ControlDeps, HealthAnswer } from "../ports.ts";
 import { refreshDeployment } from "./outcome.ts";
 import { eachLimited } from "./sweep.ts";
 
@@ -30,8 +30,9 @@ export async function createLiveness(deps: ControlDeps): Promise<Liveness> {
     if (verdict.wantsProbe) {
       result.probed += 1;
       const answer = await deps.agents.health(host);
-      await deps.store.transaction((tx) => tx.recordProbe(host.id, answer.ok, answer.ok ? undefined : answer.error), { pool: "background" });
-      verdict = decideHost({ status: host.status, lastHeartbeatAt, probe: { at: now, ok: answer.ok, error: answer.ok ? undefined : answer.error } }, listeningSince, now, deps.timings);
+      const probe = probeOf(answer, now);
+      if (answer.ok || answer.withheld === undefined) await deps.store.transaction((tx) => tx.recordProbe(host.id, answer.ok, answer.ok ? undefined : answer.error), { pool: "background" });
+      verdict = decideHost({ status: host.status, lastHeartbeatAt, probe }, listeningSince, now, deps.timings);
     }
     if (verdict.status === host.status) return;
     const moved = await deps.store.transaction(async (tx) => {
@@ -69,4 +70,15 @@ export async function createLiveness(deps: ControlDeps): Promise<Liveness> {
       return result;
     },
   };
+}
+
+/**
+ * An open circuit is an opinion of ours and no evidence of the host's; the call that really failed, when it did, is
+ * (faults: a breaker never decides about liveness).
+ */
+function probeOf(answer: HealthAnswer, now: Instant): ProbeResult | undefined {
+  if (answer.ok) return { at: now, ok: true };
+  if (answer.withheld === undefined) return { at: now, ok: false, error: answer.error };
+  const { failedAgoMs } = answer.withheld;
+  return failedAgoMs === undefined ? undefined : { at: addMs(now, -failedAgoMs), ok: false, error: answer.error };
 }

@@ -1,5 +1,5 @@
 /** The operator API over a real ledger, real control and real identity; only the agents are stand-ins. */
-import { PRODUCTION_POLICY, SkepError, addMs, instant, timingsFor, type Clock, type HostId, type HostRecord, type Role, type Store, type TokenId } from "@skep/core";
+import { CLOSED_BREAKER, PRODUCTION_POLICY, SkepError, addMs, createCallMetrics, instant, timingsFor, viewBreaker, type Clock, type HostId, type HostRecord, type Role, type Store, type TokenId } from "@skep/core";
 import type { ExecCommand, ExecFrame } from "@skep/protocol";
 import { createLogger, specHash, systemClock, systemRng } from "@skep/runtime";
 import { tempAuthority } from "@skep/testkit";
@@ -97,6 +97,8 @@ export function fakeAgents(): FakeAgents {
       const data = all.subarray(start, start + limit);
       return { data, nextOffset: start + data.length };
     },
+    circuit: () => viewBreaker(CLOSED_BREAKER, 0),
+    calls: () => createCallMetrics(0).summary(0),
     close: async () => undefined,
   };
   return agents;

@@ -11,7 +11,9 @@ import { addMs, type Instant } from "../time.ts";
 export type DispatchAnswer =
   | { readonly kind: "accepted"; readonly opSeq: number; readonly bootId: string; readonly duplicate: boolean }
   | { readonly kind: "refused"; readonly status: number; readonly code: string; readonly detail: string }
-  | { readonly kind: "unreachable"; readonly detail: string };
+  | { readonly kind: "unreachable"; readonly detail: string }
+  /** Not even tried: this master's last calls to the host failed. Its beats carry the job all the same. */
+  | { readonly kind: "circuit_open"; readonly detail: string; readonly retryAfterMs: number | undefined };
 
 /** 409s that say something about this request; every other 409 says something about the moment. */
 const FINAL_CONFLICTS = new Set(["generation_conflict", "stale_epoch", "stale_generation"]);
@@ -47,6 +49,9 @@ export function decideDispatch(
       return again(`the agent put it off: ${answer.code}`);
     case "unreachable":
       return again(`not delivered: ${answer.detail}`);
+    case "circuit_open":
+      // Another master may reach the host, so it is not put off for the whole of our cool-down.
+      return again(`not pushed: ${answer.detail}; it is offered with the host's next heartbeat`);
   }
 
   function again(because: string): RowChange {

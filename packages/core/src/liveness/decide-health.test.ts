@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { instant, timingsFor, DAY_MS } from "../time.ts";
+import { CLOSED_BREAKER, viewBreaker } from "../breaker/breaker.ts";
 import { decideHealth, type HealthFacts } from "./decide-health.ts";
 
 const timings = timingsFor(30_000);
@@ -10,6 +11,8 @@ const facts = ({ host, ...rest }: Patch = {}): HealthFacts => ({
   host: { name: "web-01", status: "active", statusBecause: undefined, schedulable: true, lastProbe: undefined, createdAt: at(DAY_MS), enrolledAt: at(DAY_MS), decommissionedAt: undefined, ...host },
   liveness: { lastHeartbeatAt: at(5_000), phase: "ready" },
   report: { resources: { disk_bytes: 100, disk_free_bytes: 50 }, observedError: undefined, boot: undefined, receivedAt: at(5_000) },
+  reachability: { state: "reachable", changedAt: at(DAY_MS), lastError: undefined, consecutiveFailures: 0, flapping: false },
+  circuit: viewBreaker(CLOSED_BREAKER, 0),
   cert: { notBefore: at(DAY_MS), notAfter: instant(NOW + 29 * DAY_MS) },
   placements: { running: 1, degraded: 0, failed: 0, unknown: 0 },
   listeningSince: at(DAY_MS),
@@ -20,7 +23,7 @@ const facts = ({ host, ...rest }: Patch = {}): HealthFacts => ({
 const codes = (patch: Patch) => decideHealth(facts(patch)).reasons.map((reason) => reason.code);
 
 test("a host that beats on time is healthy and has nothing to explain", () => {
-  expect(decideHealth(facts())).toEqual({ health: "healthy", ageMs: 5_000, missed: 0, reachability: "unknown", reasons: [] });
+  expect(decideHealth(facts())).toEqual({ health: "healthy", ageMs: 5_000, missed: 0, reasons: [] });
 });
 
 test.each<[string, Patch, string, string]>([

@@ -5,7 +5,9 @@
 import type { BootReport } from "../agent/boot.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { HostLiveness, HostRecord, HostReport } from "../ports/records.ts";
-import { DAY_MS, type Instant, type Timings } from "../time.ts";
+import type { CircuitView } from "../breaker/breaker.ts";
+import type { Reachability } from "../reachability/record.ts";
+import { DAY_MS, addMs, type Instant, type Timings } from "../time.ts";
 import { seconds } from "./decide-host.ts";
 
 /** Why something is as it is, and what a person can do about it. */
@@ -23,6 +25,10 @@ export interface HealthFacts {
   readonly host: Pick<HostRecord, "name" | "status" | "statusBecause" | "schedulable" | "lastProbe" | "createdAt" | "enrolledAt" | "decommissionedAt">;
   readonly liveness: Pick<HostLiveness, "lastHeartbeatAt" | "phase"> | undefined;
   readonly report: Pick<HostReport, "resources" | "observedError" | "receivedAt" | "boot"> | undefined;
+  /** What the prober sees; undefined = nobody asks this host. */
+  readonly reachability: Pick<Reachability, "state" | "changedAt" | "lastError" | "consecutiveFailures" | "flapping"> | undefined;
+  /** This master's breaker for the host. */
+  readonly circuit: CircuitView;
   /** The newest certificate that admits the host. */
   readonly cert: { readonly notBefore: Instant; readonly notAfter: Instant } | undefined;
   readonly placements: PlacementCounts;
@@ -45,7 +51,6 @@ export interface Health {
   readonly ageMs: number | undefined;
   /** Whole intervals without a beat. */
   readonly missed: number;
-  readonly reachability: "unknown" | "reachable" | "unreachable";
   /** The most telling first. */
   readonly reasons: readonly Reason[];
 }
@@ -62,9 +67,8 @@ export function decideHealth(facts: HealthFacts): Health {
   const missed = ageMs === undefined ? 0 : Math.floor(ageMs / timings.heartbeatIntervalMs);
   // A probe made before the last beat says nothing about now: the beat is newer truth.
   const probe = host.lastProbe !== undefined && (liveness === undefined || host.lastProbe.at >= liveness.lastHeartbeatAt) ? host.lastProbe : undefined;
-  const reachability = host.lastProbe === undefined ? "unknown" : host.lastProbe.ok ? "reachable" : "unreachable";
-  const reasons = [...presence(facts, ageMs, probe), ...phaseReasons(facts), ...conditions(facts)];
-  return { health: summarise(facts, reasons), ageMs, missed, reachability, reasons };
+  const reasons = [...presence(facts, ageMs, probe), ...networkReasons(facts), ...phaseReasons(facts), ...conditions(facts)];
+  return { health: summarise(facts, reasons), ageMs, missed, reasons };
 }
 
 /** Worth a sentence and no sign of illness: an operator's own decision, and this master's own youth. */
@@ -112,6 +116,28 @@ function presence({ host, liveness, listeningSince, now, timings }: HealthFacts,
     reasons.push({ code: "unreachable", message: `No heartbeat for ${age}${probe === undefined ? "" : `, and asking it failed: ${probe.error ?? "no answer"}`}. What runs there is unknown.`, next: "Check the machine, its network and its agent. Nothing is deleted; it becomes active with its next heartbeat.", since });
   } else {
     reasons.push({ code: "heartbeat_late", message: `The last heartbeat is ${age} old; one is expected every ${seconds(timings.heartbeatIntervalMs)}.`, next: `Wait, or ask it directly: POST /v1/hosts/check. It gets no new placements until it beats.`, since });
+  }
+  return reasons;
+}
+
+/** The way from the masters to the host, for hosts that are somewhere. */
+function networkReasons({ host, reachability, circuit, now }: HealthFacts): Reason[] {
+  if (host.status === "pending" || host.status === "decommissioned") return [];
+  const reasons: Reason[] = [];
+  if (reachability?.state === "unreachable") {
+    reasons.push({
+      code: "network_unreachable", message: `Masters get no answer from it (${reachability.consecutiveFailures} probes failed in a row): ${reachability.lastError ?? "no answer"}.`,
+      next: "Check the way from the master to the agent's port (firewall, NAT, agent_url). Queued work still reaches it with its heartbeats.", since: reachability.changedAt,
+    });
+  }
+  if (reachability?.flapping === true) {
+    reasons.push({ code: "flapping", message: "It is reachable and unreachable by turns.", next: "Look for a link, a switch or an agent that comes and goes: skep events --host " + host.name + "." });
+  }
+  if (circuit.state !== "closed") {
+    const since = circuit.openedForMs === undefined ? undefined : addMs(now, -circuit.openedForMs);
+    reasons.push(circuit.cause === "identity"
+      ? { code: "circuit_open", message: `This master refuses to call it: ${circuit.because ?? "whoever answers there is not the pinned host"}.`, next: `Find out who answers at its address. If the host was rebuilt: skep host bundle ${host.name}; if all is well: skep host breaker-reset ${host.name}.`, since }
+      : { code: "circuit_open", message: `This master has stopped calling it after ${circuit.consecutiveFailures} failures in a row: ${circuit.because ?? "no answer"}.`, next: `It tries again by itself${circuit.retryInMs === undefined ? "" : ` in ${seconds(circuit.retryInMs)}`}; at once with: skep host breaker-reset ${host.name}.`, since });
   }
   return reasons;
 }

@@ -26,6 +26,9 @@ export interface HostRecord {
   readonly agentVersion: string | undefined;
   readonly sessionEpoch: number;
   readonly sessionBootId: string | undefined;
+  /** How often an operator has reset the masters' breakers for this host: a master that has seen fewer resets its own. */
+  readonly breakerResets: number;
+  /** The one-shot probe that liveness asks for when the host falls silent. What the prober sees is `Reachability`. */
   readonly lastProbe: { readonly at: Instant; readonly ok: boolean; readonly error?: string | undefined } | undefined;
   readonly createdAt: Instant;
   readonly enrolledAt: Instant | undefined;

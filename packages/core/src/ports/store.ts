@@ -14,6 +14,7 @@ import type { LifecycleRow, RowChange, RowOptions, StepResult } from "../lifecyc
 import type { LifecycleStatus, Operation } from "../lifecycle/states.ts";
 import type { NewRollout, RolloutPatch, RolloutRecord } from "../rollout/record.ts";
 import type { JobInventory } from "../sweep/decide-sweep.ts";
+import type { Reachability } from "../reachability/record.ts";
 import type { Instant } from "../time.ts";
 import type {
   ApiToken, AuditEntry, AuditRecord, DeploymentRecord, DeploymentStatus, DesiredState, EnrolmentToken, EventCursor, EventRecord,
@@ -49,6 +50,8 @@ export interface RolloutQuery extends Page {
 
 export interface HostView {
   readonly host: HostRecord;
+  /** Undefined for a decommissioned host: what was known of it went with it. */
+  readonly reachability: Reachability | undefined;
   readonly liveness: HostLiveness | undefined;
   readonly report: HostReport | undefined;
 }
@@ -217,6 +220,8 @@ export interface Tx extends Reads {
   casHostStatus(id: HostId, from: HostStatus, to: HostStatus, because: string): Promise<boolean>;
   updateHost(id: HostId, patch: { schedulable?: boolean; labels?: Readonly<Record<string, string>>; notes?: string; address?: string; agentPort?: number }): Promise<void>;
   recordProbe(id: HostId, ok: boolean, error: string | undefined): Promise<void>;
+  /** Every master closes its breaker for this host at its next look. */
+  resetBreakers(id: HostId): Promise<void>;
   /** A tombstone: status, certificates revoked, tokens burned, session closed. False when it was one already. */
   decommissionHost(id: HostId): Promise<boolean>;
   /** Opens a session: session epoch + 1. */

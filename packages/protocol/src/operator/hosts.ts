@@ -1,5 +1,5 @@
 /** Hosts, their health and their identity. */
-import { AGENT_PHASES, CERT_STATUSES, HOST_STATUSES } from "@skep/core";
+import { AGENT_PHASES, CERT_STATUSES, CIRCUIT_STATES, HOST_STATUSES, REACHABILITY_STATES } from "@skep/core";
 import { z } from "zod";
 import { cleanText, counterSchema, idSchema, labelsSchema, listOf, nameSchema, pageQuery, refSchema } from "../common.ts";
 import { bootReport } from "../boot.ts";
@@ -45,6 +45,45 @@ export const updateHostRequest = z.strictObject({ schedulable: z.boolean().optio
 export const deleteHostQuery = z.strictObject({ force: z.stringbool().default(false) });
 export const hostListQuery = z.strictObject({ ...pageQuery, status: z.enum(HOST_STATUSES).optional(), label: z.union([z.string().max(320), z.array(z.string().max(320)).max(16)]).optional() });
 
+/** The other direction than liveness: whether masters get an answer when they ask the host. */
+export const reachabilityView = z.object({
+  state: z.enum(REACHABILITY_STATES),
+  /** Since when; null = it never was anything else. */
+  since: timeOrNull,
+  last_probe_at: timeOrNull,
+  last_ok_at: timeOrNull,
+  consecutive_failures: z.int(),
+  last_error: z.string().nullable(),
+  flapping: z.boolean(),
+});
+/** Of the master that answers: each one has its own. */
+export const breakerView = z.object({
+  state: z.enum(CIRCUIT_STATES),
+  consecutive_failures: z.int(),
+  opened_at: timeOrNull,
+  /** When the next call may go; null while it is closed, and where only a reset, a new pin or a new address helps. */
+  retry_at: timeOrNull,
+  cause: z.enum(["failures", "identity"]).nullable(),
+  because: z.string().nullable(),
+});
+/** Calls of the master that answers to this host, over the last `window_s` seconds. Always this shape. */
+export const callMetricsView = z.object({
+  window_s: z.number(),
+  total_requests: z.int(),
+  failed_requests: z.int(),
+  error_rate: z.number(),
+  avg_latency_ms: z.number().nullable(),
+  /** At most 2 % above the true nearest-rank value. */
+  p50_latency_ms: z.number().nullable(),
+  p99_latency_ms: z.number().nullable(),
+  bytes_sent: z.int(),
+  bytes_received: z.int(),
+  /** Bodies both ways, as a total and per second. */
+  throughput_bytes: z.int(),
+  throughput_bps: z.number(),
+});
+export const breakerReply = z.object({ host_id: idSchema, name: z.string(), breaker: breakerView });
+
 export const HEALTH_SUMMARIES = ["healthy", "degraded", "unhealthy", "unknown"] as const;
 export const hostHealth = z.object({
   host_id: idSchema,
@@ -52,10 +91,9 @@ export const hostHealth = z.object({
   health: z.enum(HEALTH_SUMMARIES),
   status: z.enum(HOST_STATUSES),
   liveness: z.object({ last_heartbeat_at: timeOrNull, age_ms: z.number().nullable(), missed: z.int(), boot_id: z.string().nullable(), agent_version: z.string().nullable(), phase: z.enum(AGENT_PHASES).nullable() }),
-  reachability: z.object({ state: z.enum(["unknown", "reachable", "unreachable"]), last_probe_at: timeOrNull, last_ok_at: timeOrNull, consecutive_failures: z.int().nullable(), last_error: z.string().nullable() }),
-  /** Null until host health (issue 3) measures them: an invented figure would be a lie. */
-  breaker: z.null(),
-  metrics: z.null(),
+  reachability: reachabilityView,
+  breaker: breakerView,
+  metrics: callMetricsView,
   resources: z.record(z.string(), z.number()).nullable(),
   placements: z.object({ running: z.int(), degraded: z.int(), failed: z.int(), unknown: z.int() }),
   cert: z.object({ sha256: z.string(), not_after: time }).nullable(),

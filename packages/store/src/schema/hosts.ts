@@ -1,5 +1,5 @@
 /** Hosts, and what is heard from them. `host_liveness` is all that an unchanged beat writes, besides its ring slot. */
-import type { AgentPhase, BootReport, HostId, HostStatus, ReportedPlacement } from "@skep/core";
+import type { AgentPhase, BootReport, HostId, HostStatus, Instant, ReachabilityState, ReportedPlacement } from "@skep/core";
 import { boolean, integer, pgTable, primaryKey, smallint, text, uuid } from "drizzle-orm/pg-core";
 import { NOW, at, counter, freeText, json } from "./columns.ts";
 
@@ -22,9 +22,26 @@ export const hosts = pgTable("hosts", {
   lastProbeAt: at("last_probe_at"),
   lastProbeOk: boolean("last_probe_ok"),
   lastProbeError: freeText("last_probe_error"),
+  breakerResets: counter("breaker_resets").notNull().default(0),
   createdAt: at("created_at").notNull().default(NOW),
   enrolledAt: at("enrolled_at"),
   decommissionedAt: at("decommissioned_at"),
+  version: counter("version").notNull().default(1),
+});
+
+/** What the prober sees. `transitions` holds Unix milliseconds. */
+export const hostReachability = pgTable("host_reachability", {
+  hostId: uuid("host_id").$type<HostId>().primaryKey(),
+  state: text("state").$type<ReachabilityState>().notNull().default("unknown"),
+  consecutiveFailures: counter("consecutive_failures").notNull().default(0),
+  consecutiveSuccesses: counter("consecutive_successes").notNull().default(0),
+  changedAt: at("changed_at"),
+  lastProbeAt: at("last_probe_at"),
+  lastOkAt: at("last_ok_at"),
+  lastError: freeText("last_error"),
+  transitions: json<readonly Instant[]>("transitions").notNull().default([]),
+  flapping: boolean("flapping").notNull().default(false),
+  dueAt: at("due_at").notNull().default(NOW),
   version: counter("version").notNull().default(1),
 });
 

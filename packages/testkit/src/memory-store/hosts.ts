@@ -4,13 +4,14 @@ import type { HostRecord, HostView, Reads, Tx } from "@skep/core";
 import { afterPage, byId, check, jsonCopy, nextCount, type Context, type Sync } from "./state.ts";
 
 type HostReads = Sync<Pick<Reads, "findHost" | "listHosts" | "findHostView" | "listRing" | "listOrphans">>;
-type HostWrites = Sync<Pick<Tx, "insertHost" | "casHostStatus" | "updateHost" | "recordProbe" | "decommissionHost" | "openSession" | "bootReports">>;
+type HostWrites = Sync<Pick<Tx, "insertHost" | "casHostStatus" | "updateHost" | "recordProbe" | "resetBreakers" | "decommissionHost" | "openSession" | "bootReports">>;
 
 export function viewOf({ state }: Context, host: HostRecord): HostView {
   const liveness = state.liveness.get(host.id);
   const report = state.reports.get(host.id);
   return {
     host,
+    reachability: state.reachability.get(host.id),
     liveness: liveness && {
       hostId: liveness.hostId, lastHeartbeatAt: liveness.lastHeartbeatAt, bootId: liveness.bootId, seq: liveness.seq, opSeq: liveness.opSeq, phase: liveness.phase,
     },
@@ -66,7 +67,11 @@ export function hostWrites(context: Context): HostWrites {
       state.hosts.set(host.id, {
         id: host.id, name: host.name, labels: jsonCopy(host.labels), notes: host.notes, address: host.address, agentPort: host.agentPort,
         allowedCidr: host.allowedCidr, status: "pending", statusBecause: undefined, schedulable: true, agentUrl: undefined, agentVersion: undefined,
-        sessionEpoch: 0, sessionBootId: undefined, lastProbe: undefined, createdAt: now(), enrolledAt: undefined, decommissionedAt: undefined, version: 1,
+        sessionEpoch: 0, sessionBootId: undefined, breakerResets: 0, lastProbe: undefined, createdAt: now(), enrolledAt: undefined, decommissionedAt: undefined, version: 1,
+      });
+      state.reachability.set(host.id, {
+        hostId: host.id, state: "unknown", consecutiveFailures: 0, consecutiveSuccesses: 0, changedAt: undefined, lastProbeAt: undefined, lastOkAt: undefined, lastError: undefined,
+        transitions: [], flapping: false, dueAt: now(), version: 1,
       });
       return "inserted";
     },
@@ -85,6 +90,10 @@ export function hostWrites(context: Context): HostWrites {
       const host = state.hosts.get(id);
       if (host !== undefined) put(host, { lastProbe: { at: now(), ok, ...(error === undefined ? {} : { error }) } });
     },
+    resetBreakers: (id) => {
+      const host = state.hosts.get(id);
+      if (host !== undefined) put(host, { breakerResets: host.breakerResets + 1 });
+    },
     decommissionHost: (id) => {
       const host = state.hosts.get(id);
       if (host === undefined) throw new SkepError("host_not_found");
@@ -92,6 +101,7 @@ export function hostWrites(context: Context): HostWrites {
       put(host, { status: "decommissioned", statusBecause: "decommissioned by an operator", decommissionedAt: now(), schedulable: false, sessionEpoch: host.sessionEpoch + 1, sessionBootId: undefined });
       for (const cert of [...state.certs.values()]) if (cert.hostId === id) state.certs.set(cert.fingerprint, { ...cert, status: "revoked" });
       for (const token of [...state.tokens.values()]) if (token.hostId === id) state.tokens.set(token.id, { ...token, burned: true });
+      state.reachability.delete(id);
       pinsChanged();
       return true;
     },

@@ -1,7 +1,7 @@
 /** The tables of the ledger in memory, and what every statement needs besides them. */
 import type {
   ApiToken, AuditRecord, DeploymentRecord, EnrolmentToken, EventRecord, GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, Instant,
-  LifecycleRow, ObservedRecord, PlacementRecord, Policy, RingBeat, RolloutRecord, SignalTopic,
+  LifecycleRow, ObservedRecord, PlacementRecord, Policy, Reachability, RingBeat, RolloutRecord, SignalTopic,
 } from "@skep/core";
 import { Table } from "./table.ts";
 
@@ -34,12 +34,13 @@ export interface Counter {
 }
 
 const TABLES = [
-  "hosts", "liveness", "reports", "rings", "certs", "tokens", "deployments", "generations", "placements", "observed", "rollouts", "lifecycle", "events",
+  "hosts", "reachability", "liveness", "reports", "rings", "certs", "tokens", "deployments", "generations", "placements", "observed", "rollouts", "lifecycle", "events",
   "audit", "idempotency", "apiTokens", "counters",
 ] as const;
 
 export interface State {
   readonly hosts: Table<HostRecord>;
+  readonly reachability: Table<Reachability>;
   readonly liveness: Table<StoredLiveness>;
   readonly reports: Table<StoredReport>;
   readonly rings: Table<StoredRing>;

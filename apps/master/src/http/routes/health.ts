@@ -1,13 +1,13 @@
 /** How hosts are: by what is on record, over the whole fleet, and by asking them now. */
-import { toIso, instant, type HostRecord } from "@skep/core";
-import { checkReply, checkRequest, fleetHealth, hostHealth, refSchema } from "@skep/protocol";
+import { SkepError, toIso, instant, type HostRecord } from "@skep/core";
+import { breakerReply, checkReply, checkRequest, fleetHealth, hostHealth, refSchema } from "@skep/protocol";
 import { z } from "zod";
 import { eachOf } from "../each-of.ts";
 import { loadHealth } from "../health-facts.ts";
 import { requireHost } from "../readers.ts";
 import { defineRoute, type RouteDefinition } from "../routing.ts";
 import type { OperatorDeps } from "../settings.ts";
-import { healthJson } from "../views/host.ts";
+import { breakerJson, healthJson } from "../views/host.ts";
 
 /** Too few makes a fleet's check slow; too many opens a storm of TLS handshakes from one request. */
 const CHECK_CONCURRENCY = 16;
@@ -20,8 +20,22 @@ export function healthRoutes(deps: OperatorDeps): RouteDefinition[] {
       params: z.strictObject({ host: refSchema }),
       replies: { 200: hostHealth },
       handle: async ({ params }) => {
-        const { facts, view, cert } = await loadHealth(deps, params.host);
-        return { status: 200, body: healthJson(facts, view, cert) };
+        return { status: 200, body: healthJson(await loadHealth(deps, params.host)) };
+      },
+    }),
+    defineRoute("resetBreaker", {
+      params: z.strictObject({ host: refSchema }),
+      replies: { 200: breakerReply },
+      handle: async ({ params: { host: ref }, context }) => {
+        const host = await store.transaction(async (tx) => {
+          const before = await requireHost(tx, ref);
+          if (before.status === "decommissioned") throw new SkepError("host_decommissioned");
+          await tx.resetBreakers(before.id);
+          await tx.appendAudit({ actor: context.actor, action: "host.breaker_reset", subject: `host:${before.id}`, outcome: "allowed", requestId: context.requestId });
+          await tx.appendEvent({ kind: "breaker.reset", severity: "info", message: `${context.actor} reset the breakers for host ${before.name}`, hostId: before.id });
+          return requireHost(tx, before.id);
+        });
+        return { status: 200, body: { host_id: host.id, name: host.name, breaker: breakerJson(agents.circuit(host), await store.now()) } };
       },
     }),
     defineRoute("getFleetHealth", {

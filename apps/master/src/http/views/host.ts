@@ -1,6 +1,7 @@
 /** Hosts as the API shows them. */
-import { decideHealth, toIso, visiblePlacement, type HealthFacts, type HostCert, type HostLiveness, type HostRecord, type HostReport, type HostView, type PlacementCounts, type PlacementView } from "@skep/core";
+import { addMs, decideHealth, toIso, visiblePlacement, type CallSummary, type CircuitView, type HostCert, type HostLiveness, type HostRecord, type HostReport, type Instant, type PlacementCounts, type PlacementView, type Reachability } from "@skep/core";
 import type { HostHealthJson, HostJson } from "@skep/protocol";
+import type { LoadedHealth } from "../health-facts.ts";
 import { timeOrNull } from "./time.ts";
 
 export const hostJson = (host: HostRecord, liveness: HostLiveness | undefined, report: HostReport | undefined): HostJson => ({
@@ -40,10 +41,43 @@ export function countPlacements(views: readonly PlacementView[]): PlacementCount
 export const presentCert = (certs: readonly HostCert[]): HostCert | undefined =>
   certs.filter((cert) => cert.status === "active" || cert.status === "retiring").sort((a, b) => b.notAfter - a.notAfter)[0];
 
-export function healthJson(facts: HealthFacts, view: HostView, cert: HostCert | undefined): HostHealthJson {
-  const { host, liveness, report } = view;
-  const { health, ageMs, missed, reachability, reasons } = decideHealth(facts);
-  const probe = host.lastProbe;
+export const reachabilityJson = (seen: Reachability | undefined): HostHealthJson["reachability"] => ({
+  state: seen?.state ?? "unknown",
+  since: timeOrNull(seen?.changedAt),
+  last_probe_at: timeOrNull(seen?.lastProbeAt),
+  last_ok_at: timeOrNull(seen?.lastOkAt),
+  consecutive_failures: seen?.consecutiveFailures ?? 0,
+  last_error: seen?.lastError ?? null,
+  flapping: seen?.flapping ?? false,
+});
+
+/** Its own times are monotonic and mean nothing outside of the process: shown by the database's clock. */
+export const breakerJson = (circuit: CircuitView, now: Instant): HostHealthJson["breaker"] => ({
+  state: circuit.state,
+  consecutive_failures: circuit.consecutiveFailures,
+  opened_at: circuit.openedForMs === undefined ? null : toIso(addMs(now, -circuit.openedForMs)),
+  retry_at: circuit.state === "closed" || circuit.retryInMs === undefined ? null : toIso(addMs(now, circuit.retryInMs)),
+  cause: circuit.cause ?? null,
+  because: circuit.because ?? null,
+});
+
+export const callsJson = (calls: CallSummary): HostHealthJson["metrics"] => ({
+  window_s: calls.windowS,
+  total_requests: calls.totalRequests,
+  failed_requests: calls.failedRequests,
+  error_rate: calls.errorRate,
+  avg_latency_ms: calls.avgLatencyMs,
+  p50_latency_ms: calls.p50LatencyMs,
+  p99_latency_ms: calls.p99LatencyMs,
+  bytes_sent: calls.bytesSent,
+  bytes_received: calls.bytesReceived,
+  throughput_bytes: calls.throughputBytes,
+  throughput_bps: calls.throughputBps,
+});
+
+export function healthJson({ facts, view, cert, calls }: LoadedHealth): HostHealthJson {
+  const { host, liveness, report, reachability } = view;
+  const { health, ageMs, missed, reasons } = decideHealth(facts);
   return {
     host_id: host.id,
     name: host.name,
@@ -57,16 +91,9 @@ export function healthJson(facts: HealthFacts, view: HostView, cert: HostCert | 
       agent_version: host.agentVersion ?? null,
       phase: liveness?.phase ?? null,
     },
-    reachability: {
-      state: reachability,
-      last_probe_at: timeOrNull(probe?.at),
-      last_ok_at: probe?.ok === true ? toIso(probe.at) : null,
-      // One-shot probes are not counted until host health (issue 3) probes for its own sake.
-      consecutive_failures: null,
-      last_error: probe?.error ?? null,
-    },
-    breaker: null,
-    metrics: null,
+    reachability: reachabilityJson(reachability),
+    breaker: breakerJson(facts.circuit, facts.now),
+    metrics: callsJson(calls),
     resources: report?.resources === undefined ? null : { ...report.resources },
     placements: { ...facts.placements },
     cert: cert === undefined ? null : { sha256: cert.fingerprint, not_after: toIso(cert.notAfter) },
