@@ -65,8 +65,8 @@ export function healthLines(health: HostHealthJson): Line[] {
       ["agent phase", liveness.phase],
       ["boot", bootText(health.boot)],
       ["reachability", [reachability.state, reachability.last_error].filter((part) => part !== null).join(": ")],
-      ["circuit", breaker.state === "closed" ? "closed" : toned([breaker.state, breaker.because].filter((part) => part !== null).join(": "), "bad")],
-      ["calls", callsText(metrics)],
+      ["circuit", breaker === null ? null : breaker.state === "closed" ? "closed" : toned([breaker.state, breaker.because].filter((part) => part !== null).join(": "), "bad")],
+      ["calls", metrics === null ? null : callsText(metrics)],
       ["placements", placed === "" ? "none" : placed],
       ["certificate", cert === null ? null : `until ${formatTime(cert.not_after)}  sha256:${cert.sha256.slice(0, 16)}…`],
     ]),
@@ -75,7 +75,7 @@ export function healthLines(health: HostHealthJson): Line[] {
 }
 
 /** What this master's calls to it came to lately. */
-const callsText = ({ window_s, total_requests, error_rate, avg_latency_ms, p99_latency_ms }: HostHealthJson["metrics"]): string =>
+const callsText = ({ window_s, total_requests, error_rate, avg_latency_ms, p99_latency_ms }: NonNullable<HostHealthJson["metrics"]>): string =>
   total_requests === 0 ? `none in the last ${formatDuration(window_s * 1_000)}`
     : `${total_requests} in ${formatDuration(window_s * 1_000)}, ${(100 * error_rate).toFixed(1)} % failed, avg ${Math.round(avg_latency_ms ?? 0)} ms, p99 ${Math.round(p99_latency_ms ?? 0)} ms`;
 

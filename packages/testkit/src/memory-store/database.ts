@@ -61,7 +61,7 @@ export function createMemoryDatabase({ clock, policy, lineage = "memory" }: Memo
     else next();
   };
   const contextOf = (state: State, xid: number, topics: Set<SignalTopic>): Context => ({
-    state, policy, lineage, xid, now: () => clock.now(), signal: (topic) => void topics.add(topic),
+    state, policy, lineage, xid, now: () => clock.now(), readClock: () => clock.now(), signal: (topic) => void topics.add(topic),
   });
 
   function connect({ latency = () => Promise.resolve() }: SessionOptions = {}): MemorySession {
@@ -103,7 +103,9 @@ export function createMemoryDatabase({ clock, policy, lineage = "memory" }: Memo
         }
       };
       try {
-        const result = await work(contextOf(fork, nextCount(fork, "xid"), topics), statement);
+        // As PostgreSQL's now(): the transaction's start, the same to every statement in it.
+        const startedAt = clock.now();
+        const result = await work({ ...contextOf(fork, nextCount(fork, "xid"), topics), now: () => startedAt }, statement);
         if (broken !== undefined) throw broken;
         await pause("commit");
         absorbState(committed, fork);
@@ -158,7 +160,7 @@ export function createMemoryDatabase({ clock, policy, lineage = "memory" }: Memo
 
 function readsOf(context: Context): Sync<Reads> {
   return {
-    now: (): Instant => context.now(),
+    now: (): Instant => context.readClock(),
     ...hostReads(context),
     ...identityReads(context),
     ...deploymentReads(context),

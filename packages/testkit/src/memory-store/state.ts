@@ -76,8 +76,10 @@ export interface Context {
   readonly lineage: string;
   /** The transaction's number; 0 outside of one. */
   readonly xid: number;
-  /** Database time. */
+  /** Database time: inside a transaction that of its start, as PostgreSQL's now(). */
   now(): Instant;
+  /** The database's clock at this instant, as its clock_timestamp(). */
+  readClock(): Instant;
   /** Wakes listeners once, after the commit. */
   signal(topic: SignalTopic): void;
 }

@@ -52,7 +52,7 @@ export const reachabilityJson = (seen: Reachability | undefined): HostHealthJson
 });
 
 /** Its own times are monotonic and mean nothing outside of the process: shown by the database's clock. */
-export const breakerJson = (circuit: CircuitView, now: Instant): HostHealthJson["breaker"] => ({
+export const breakerJson = (circuit: CircuitView, now: Instant): NonNullable<HostHealthJson["breaker"]> => ({
   state: circuit.state,
   consecutive_failures: circuit.consecutiveFailures,
   opened_at: circuit.openedForMs === undefined ? null : toIso(addMs(now, -circuit.openedForMs)),
