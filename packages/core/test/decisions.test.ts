@@ -118,6 +118,12 @@ describe("settlement after a restart", () => {
 describe("dispatch answers", () => {
   const row = aRow({ sentAt: instant(1) });
   const decide = (status: number, code: string, newest = { generation: 3, epoch: 1 }) => decideDispatch(row, { kind: "refused", status, code, detail: "d" }, newest, instant(10), seededRng(1), PRODUCTION_POLICY);
+  test("an open circuit ends nothing: the row stays due, soon enough for another master or the next trial, and says how it gets there", () => {
+    const change = decideDispatch({ ...row, dispatchAttempts: 30 }, { kind: "circuit_open", detail: "the circuit is open", retryAfterMs: 59_000 }, { generation: 3, epoch: 1 }, instant(10), seededRng(1), PRODUCTION_POLICY);
+    expect(change).toMatchObject({ releaseClaim: true, because: expect.stringContaining("next heartbeat") as string });
+    expect(change.status).toBeUndefined();
+    expect(change.nextDispatchAt).toBeLessThanOrEqual(10 + 15_000);
+  });
   test("only a refusal that can never become an acceptance ends a row", () => {
     for (const status of [400, 404, 413, 422]) expect(decide(status, "x")).toMatchObject({ status: "failed", failureCode: "rejected" });
     expect(decide(409, "generation_conflict")).toMatchObject({ status: "failed" });

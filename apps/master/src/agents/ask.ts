@@ -11,7 +11,7 @@ import type { Pools } from "./pools.ts";
 
 export type Asked<T> =
   | { readonly kind: "reply"; readonly value: T }
-  /** In our own form, under a code of the registry or of a newer one. */
+  /** In our own form, under a code of the registry. */
   | { readonly kind: "refused"; readonly status: number; readonly code: string; readonly detail: string }
   /** Nothing was learnt. */
   | { readonly kind: "silent"; readonly because: string }

@@ -1,72 +1,23 @@
 /** The master's calls to agents that lie, stall, flood or are somebody else (faults F50): a call may fail, nothing else. */
-import { createServer, type Server } from "node:https";
-import type { IncomingMessage, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { uuidv7, type HostRecord } from "@skep/core";
-import { agentTls } from "@skep/pki";
-import type { PendingJob } from "@skep/protocol";
-import { createLogger } from "@skep/runtime";
-import { eventually, ManualClock, tempAuthority, type IssuedIdentity } from "@skep/testkit";
-import { createAgentClient, type PinnedAgentClient } from "../../src/agents/client.ts";
+import { eventually, ManualClock } from "@skep/testkit";
+import type { PinnedAgentClient } from "../../src/agents/client.ts";
+import { JOB, accepted, authority, job, me, problem, reply, stranger, useAgents, type Act } from "./agent-kit.ts";
 import { clock, rng } from "./rig.ts";
 
-const authority = tempAuthority();
-const stranger = tempAuthority();
-const master = authority.master();
-const caPem = authority.authority.certPem;
-const me = authority.host("web-01");
-const JOB = uuidv7(clock.now(), rng);
-const job: PendingJob = { operation: "teardown", job_id: JOB, placement_id: uuidv7(clock.now(), rng), deployment: "web", epoch: 1, generation: 1, timeout_s: 60 };
-const accepted = { status: "accepted", job_id: JOB, duplicate: false, op_seq: 3, boot_id: "b", job_status: "accepted" };
-const problem = (code: string, status: number) => ({ type: "x", title: "x", status, detail: "why", code, request_id: "r", retryable: false, fix: "x", errors: [] });
-
-let pins: Set<string>;
+const agents = useAgents();
+const { agent, newClient } = agents;
 let client: PinnedAgentClient;
-let servers: Server[];
-let connections: number;
 beforeEach(() => {
-  pins = new Set([me.sha256]);
-  servers = [];
-  connections = 0;
   client = newClient();
 });
-afterEach(async () => {
-  await client.close();
-  for (const server of servers) {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  }
-});
-const newClient = (more: { clock?: typeof clock; allowLoopbackAgents?: boolean } = {}): PinnedAgentClient =>
-  createAgentClient({
-    identity: () => ({ caPem, certPem: master.certPem, keyPem: master.keyPem }), pinsOf: () => pins, trustDomain: authority.authority.trustDomain, allowLoopbackAgents: true, clock,
-    logger: createLogger({ level: "silent", name: "test" }), ...more,
-  });
-
-type Act = (request: IncomingMessage, response: ServerResponse) => void;
-async function agent(act: Act, identity: IssuedIdentity = me, more: Partial<HostRecord> = {}): Promise<HostRecord> {
-  const server = createServer({ ...agentTls({ caPem, certPem: identity.certPem, keyPem: identity.keyPem }) }, (request, response) => {
-    request.resume();
-    request.on("end", () => act(request, response));
-    request.on("error", () => undefined);
-    response.on("error", () => undefined);
-  });
-  server.on("secureConnection", () => (connections += 1));
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { id: me.hostId, name: "web-01", agentPort: 8444, agentUrl: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, ...more } as HostRecord;
-}
-const reply = (status: number, body: unknown, headers: Record<string, string> = {}): Act => (_request, response) => {
-  response.writeHead(status, { "content-type": "application/json", ...headers });
-  response.end(typeof body === "string" ? body : JSON.stringify(body));
-};
 
 test("control: an agent that accepts, over one kept connection", async () => {
   const host = await agent(reply(202, accepted));
   for (let i = 0; i < 3; i++) expect(await client.deliver(host, job)).toEqual({ kind: "accepted", opSeq: 3, bootId: "b", duplicate: false });
-  expect(connections).toBe(1);
+  expect(agents.connections()).toBe(1);
 });
 
 describe("delivery", () => {
@@ -117,7 +68,7 @@ describe("delivery", () => {
     const host = await agent(() => undefined);
     const answer = patient.deliver(host, job);
     await manual.sleepers(1);
-    await eventually(() => connections === 1, { what: "the request is under way" });
+    await eventually(() => agents.connections() === 1, { what: "the request is under way" });
     manual.advance(15_000);
     expect(await answer).toEqual({ kind: "unreachable", detail: "no answer within 15000 ms" });
     await patient.close();
@@ -140,7 +91,7 @@ describe("who answers", () => {
   test("a pin that was taken away counts for the next connection, and forgetting ends the present one", async () => {
     const host = await agent(reply(202, accepted));
     expect((await client.deliver(host, job)).kind).toBe("accepted");
-    pins = new Set();
+    agents.pins = new Set();
     client.forget(host.id);
     expect((await client.deliver(host, job)).kind).toBe("unreachable");
   });
@@ -150,7 +101,7 @@ describe("where it may call", () => {
   test("loopback only where it is allowed", async () => {
     const strict = newClient({ allowLoopbackAgents: false });
     expect(await strict.deliver(await agent(reply(202, accepted)), job)).toMatchObject({ kind: "unreachable", detail: expect.stringContaining("address_refused") });
-    expect(connections).toBe(0);
+    expect(agents.connections()).toBe(0);
     await strict.close();
   });
   test("not outside the host's allowed_cidr", async () => {

@@ -41,7 +41,7 @@ interface Host {
   readonly open: Map<string, PendingJob>;
 }
 
-export async function startControl(hostCount: number, policy: Policy = PRODUCTION_POLICY): Promise<Fleet> {
+export async function startControl(hostCount: number, policy: Policy = PRODUCTION_POLICY, answers: Partial<AgentClient> = {}): Promise<Fleet> {
   const clock = new ManualClock();
   const database = createMemoryDatabase({ clock, policy });
   const store = database.connect();
@@ -68,6 +68,7 @@ export async function startControl(hostCount: number, policy: Policy = PRODUCTIO
       host.open.delete(jobId);
       return { kind: "answer", reply: { status: "cancelled", job_id: jobId } };
     },
+    ...answers,
   };
   const make = (): Promise<Control> => createControl({ store: database.connect(), agents, clock, rng, logger, policy, timings: timingsFor(30_000), hash: specHash, failpoint: () => undefined });
   const control = await make();

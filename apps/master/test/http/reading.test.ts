@@ -120,6 +120,14 @@ test("the history of a deployment that is gone is found by its name", async () =
   expect((await api.call("GET", "/v1/lifecycle?deployment=gone")).json.items.map((row: { id: string }) => row.id)).toContain(deploy.id);
 });
 
+test("a reset of the breakers is counted for every master to see, audited and told", async () => {
+  const answer = await api.call("POST", "/v1/hosts/seen-01/breaker/reset", { role: "operator" });
+  expect(answer).toMatchObject({ status: 200, json: { name: "seen-01", breaker: { state: "closed", opened_at: null, retry_at: null } } });
+  expect((await api.store.findHost("seen-01"))!.breakerResets).toBe(1);
+  expect((await api.call("GET", "/v1/audit?action=host.breaker_reset", { role: "admin" })).json.items).toHaveLength(1);
+  expect((await api.call("GET", "/v1/events?kind=breaker.reset")).json.items).toHaveLength(1);
+});
+
 test("cordon, labels and notes are changed, audited and told; an empty change is none", async () => {
   const before = (await api.call("GET", "/v1/events?limit=1000")).json.items.length;
   expect((await api.call("PATCH", "/v1/hosts/seen-01", { body: {} })).status).toBe(200);

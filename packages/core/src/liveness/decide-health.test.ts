@@ -41,6 +41,10 @@ test.each<[string, Patch, string, string]>([
   ["failed placements", { placements: { running: 0, degraded: 0, failed: 2, unknown: 0 } }, "degraded", "placements_failed"],
   ["a certificate that did not renew", { cert: { notBefore: at(29 * DAY_MS), notAfter: instant(NOW + DAY_MS) } }, "degraded", "cert_expiring"],
   ["a certificate that has ended", { cert: { notBefore: at(30 * DAY_MS), notAfter: at(1) } }, "degraded", "cert_expired"],
+  ["a way that is closed from the master to the host", { reachability: { state: "unreachable", changedAt: at(60_000), lastError: "no answer within 5000 ms", consecutiveFailures: 4, flapping: false } }, "degraded", "network_unreachable"],
+  ["a way that comes and goes", { reachability: { state: "reachable", changedAt: at(60_000), lastError: undefined, consecutiveFailures: 0, flapping: true } }, "degraded", "flapping"],
+  ["an open circuit", { circuit: { state: "open", consecutiveFailures: 5, openedForMs: 1_000, retryInMs: 59_000, cause: "failures", because: "connection failed (ECONNREFUSED)" } }, "degraded", "circuit_open"],
+  ["a stranger at its address", { circuit: { state: "open", consecutiveFailures: 1, openedForMs: 1_000, retryInMs: undefined, cause: "identity", because: "cert_mismatch" } }, "degraded", "circuit_open"],
   ["a cordon, which is no illness", { host: { schedulable: false } }, "healthy", "cordoned"],
 ])("%s", (_name, patch, health, code) => {
   expect(codes(patch)).toContain(code);
@@ -69,6 +73,19 @@ test("missed counts whole intervals, and a clock behind the beat counts none", (
 
 test("a master that has just started says so before it calls a host late", () => {
   expect(codes({ liveness: { lastHeartbeatAt: at(100_000), phase: "ready" }, listeningSince: at(10_000) })[0]).toBe("warming_up");
+});
+
+test("what masters see over the network takes no part in whether the host is heard, and of a host that is nowhere there is nothing to see", () => {
+  const cutOff = { reachability: { state: "unreachable" as const, changedAt: at(60_000), lastError: "no answer", consecutiveFailures: 40, flapping: false } };
+  expect(decideHealth(facts(cutOff))).toMatchObject({ missed: 0, ageMs: 5_000 });
+  expect(decideHealth(facts(cutOff)).reasons).toMatchObject([{ code: "network_unreachable", next: expect.stringContaining("Queued work still reaches it") as string }]);
+  for (const status of ["pending", "decommissioned"] as const) expect(codes({ ...cutOff, host: { status }, liveness: undefined })).not.toContain("network_unreachable");
+});
+
+test("a circuit says when it tries again, or who must decide", () => {
+  const next = (circuit: HealthFacts["circuit"]) => decideHealth(facts({ circuit })).reasons[0]!.next;
+  expect(next({ state: "open", consecutiveFailures: 5, openedForMs: 1_000, retryInMs: 59_000, cause: "failures", because: "x" })).toContain("in 59.0 s");
+  expect(next({ state: "open", consecutiveFailures: 1, openedForMs: 1_000, retryInMs: undefined, cause: "identity", because: "x" })).toContain("Find out who answers");
 });
 
 test("a probe older than the last beat explains nothing about now", () => {
