@@ -19,7 +19,7 @@ test("five calls that failed, and the sixth is not made; every way of calling sa
   const host = await agents.agent((request, response) => act(request, response));
   for (let nth = 1; nth <= 5; nth += 1) expect(await deliver(client, host)).toBe("unreachable");
   const made = agents.connections();
-  await clock.advance(1_000);
+  clock.advance(1_000);
   expect(await client.deliver(host, job)).toMatchObject({ kind: "circuit_open", retryAfterMs: BREAKER_COOLDOWN_MS - 1_000, detail: expect.stringContaining("next try in 59 s") as string });
   expect(await client.job(host, JOB)).toMatchObject({ kind: "silent", because: expect.stringContaining("circuit is open") as string });
   expect(await client.cancel(host, JOB, { reason: "operator" })).toMatchObject({ kind: "silent" });
@@ -31,10 +31,10 @@ test("five calls that failed, and the sixth is not made; every way of calling sa
   expect(client.circuit(host)).toMatchObject({ state: "open", consecutiveFailures: 5 });
 
   // The trial fails: open for another whole cool-down, and nobody is told twice.
-  await clock.advance(BREAKER_COOLDOWN_MS);
+  clock.advance(BREAKER_COOLDOWN_MS);
   expect(await deliver(client, host)).toBe("unreachable");
   expect(await deliver(client, host)).toBe("circuit_open");
-  await clock.advance(BREAKER_COOLDOWN_MS);
+  clock.advance(BREAKER_COOLDOWN_MS);
   act = reply(202, accepted);
   expect(await deliver(client, host)).toBe("accepted");
   expect(edges).toEqual([["open", true], ["half_open", false], ["open", false], ["half_open", false], ["closed", true]]);
@@ -48,7 +48,7 @@ test("half open lets one call out, however many ask at once", async () => {
   const held: (() => void)[] = [];
   const host = await agents.agent((request, response) => act(request, response));
   for (let nth = 1; nth <= 5; nth += 1) await deliver(client, host);
-  await clock.advance(BREAKER_COOLDOWN_MS);
+  clock.advance(BREAKER_COOLDOWN_MS);
   act = (request, response) => void held.push(() => reply(202, accepted)(request, response));
   const asked = Array.from({ length: 10 }, () => deliver(client, host));
   await eventually(() => held.length > 0, { what: "the trial arrived" });
@@ -107,7 +107,7 @@ describe("somebody else answers", () => {
     const client = agents.newClient({ clock });
     const host = await unpinned();
     expect(await deliver(client, host)).toBe("unreachable");
-    await clock.advance(10 * BREAKER_COOLDOWN_MS);
+    clock.advance(10 * BREAKER_COOLDOWN_MS);
     expect(await client.deliver(host, job)).toMatchObject({ kind: "circuit_open", retryAfterMs: undefined, detail: expect.stringContaining("until an operator") as string });
     expect(client.circuit(host)).toMatchObject({ state: "open", cause: "identity", retryInMs: undefined });
   });
