@@ -13,7 +13,7 @@ export function hostRules(world: () => World): void {
     expect(host).toMatchObject({ id, name: "web-01", status: "pending", labels: { zone: "a" }, schedulable: true, sessionEpoch: 0, agentPort: 8442, address: "10.0.0.1", notes: undefined, enrolledAt: undefined });
     expect(await store.findHost(id)).toEqual(host);
     expect(await store.findHost("nobody")).toBeUndefined();
-    expect(await store.findHostView(id)).toEqual({ host, liveness: undefined, report: undefined });
+    expect(await store.findHostView(id)).toMatchObject({ host, liveness: undefined, report: undefined, reachability: { hostId: id, state: "unknown" } });
     const again = await store.transaction((tx) => tx.insertHost({ id: newId<HostId>(), name: "web-01", labels: {}, notes: undefined, address: undefined, agentPort: 1, allowedCidr: undefined }));
     expect(again).toBe("host_exists");
   });
