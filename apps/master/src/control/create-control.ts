@@ -1,5 +1,5 @@
 /** Puts the master's operations together. The only state kept in memory is what may be forgotten without harm. */
-import type { HostId, LifecycleRow } from "@skep/core";
+import type { HostId, LifecycleRow, ProbeThresholds } from "@skep/core";
 import type { ControlDeps } from "../ports.ts";
 import { createBeats } from "./beats.ts";
 import type { Control } from "./control.ts";
@@ -8,6 +8,7 @@ import { createDispatch } from "./dispatch.ts";
 import { createExecControl } from "./exec.ts";
 import { createLifecycleControl } from "./lifecycle.ts";
 import { createLiveness } from "./liveness.ts";
+import { createProber } from "./prober.ts";
 import { createReconcile } from "./reconcile.ts";
 import { createRollouts } from "./rollouts.ts";
 import { createSweep } from "./sweep.ts";
@@ -15,6 +16,8 @@ import { createSweep } from "./sweep.ts";
 export interface ControlExtras {
   /** Whether the host should be told to rotate its certificate; asked on every full beat. */
   readonly rotateWanted?: (hostId: HostId) => boolean;
+  /** How many probes in a row change what is said of a host. */
+  readonly probeThresholds?: ProbeThresholds;
 }
 
 /** Starts listening: `listeningSince` is the database's now. */
@@ -22,6 +25,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
   let wakeDispatch: () => void = () => undefined;
   let wakeRollouts: () => void = () => undefined;
   const liveness = await createLiveness(deps);
+  const prober = createProber(deps, { listeningSince: liveness.listeningSince, thresholds: extras.probeThresholds });
   const sweep = createSweep(deps, liveness.listeningSince);
   const beats = createBeats(deps, { wentDeaf: liveness.wentDeaf, rotateWanted: extras.rotateWanted ?? (() => false) });
   const wake = (): void => wakeDispatch();
@@ -42,9 +46,13 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     ...createRollouts(deps, { dispatch: wake, tellCancel: tellNow, rollouts: () => wakeRollouts() }),
     register: beats.register,
     beat: beats.beat,
-    drain: beats.drain,
+    drain: async () => {
+      await Promise.all([beats.drain(), prober.drain()]);
+    },
     sweepOnce: sweep.sweepOnce,
     livenessOnce: liveness.livenessOnce,
+    probeOnce: prober.probeOnce,
+    onProbeDue: prober.onProbeDue,
     listeningSince: liveness.listeningSince,
     wentDeaf: liveness.wentDeaf,
     onWorkDue: (listener) => {

@@ -66,7 +66,7 @@ export function decideReachability(was: Reachability, outcome: ProbeOutcome, now
   const news: ReachabilityNews[] = [];
   let next = counted;
   if (wanted !== was.state) {
-    next = { ...next, state: wanted, changedAt: now };
+    next = { ...next, state: wanted, changedAt: now, lastError: outcome.kind === "withheld" ? `not asked: ${failedCalls(outcome)}` : next.lastError };
     // The first answer of a new host is what everybody expected, and no turn.
     if (!first) news.push(wanted === "reachable" ? REACHABLE : unreachable(next, outcome));
   }
@@ -119,8 +119,9 @@ const flaps = (times: number): ReachabilityNews => ({
 });
 
 function unreachable(next: Reachability, outcome: ProbeOutcome): ReachabilityNews {
-  const why = outcome.kind === "withheld"
-    ? outcome.stranger ? `whoever answers at its address is another: ${outcome.error}` : `${outcome.consecutiveFailures} calls in a row failed: ${outcome.error}`
-    : `${next.consecutiveFailures} probes in a row failed: ${next.lastError ?? "no answer"}`;
+  const why = outcome.kind === "withheld" ? failedCalls(outcome) : `${next.consecutiveFailures} probes in a row failed: ${next.lastError ?? "no answer"}`;
   return { kind: "host.network_unreachable", severity: "warning", says: `does not answer its masters (${why}); check the way from the master to its agent's port. Work still reaches it with its heartbeats` };
 }
+
+const failedCalls = ({ stranger, consecutiveFailures, error }: Extract<ProbeOutcome, { kind: "withheld" }>): string =>
+  stranger ? `whoever answers at its address is another: ${error}` : `${consecutiveFailures} calls of a master in a row failed: ${error}`;
