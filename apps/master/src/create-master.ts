@@ -87,7 +87,7 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
   });
   const control = await createControl(
     { store, agents, clock, rng, logger, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint) },
-    { rotateWanted: identity.pins.rotationWanted, ...(config.probeThresholds === undefined ? {} : { probeThresholds: config.probeThresholds }) },
+    { rotateWanted: identity.pins.rotationWanted, probing: { thresholds: config.probeThresholds } },
   );
   const channel = createChannel({
     control, identity, store, credentials: credentials.current(), trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger, tasks,

@@ -1,5 +1,5 @@
 /** Puts the master's operations together. The only state kept in memory is what may be forgotten without harm. */
-import type { HostId, LifecycleRow, ProbeThresholds } from "@skep/core";
+import type { HostId, LifecycleRow } from "@skep/core";
 import type { ControlDeps } from "../ports.ts";
 import { createBeats } from "./beats.ts";
 import type { Control } from "./control.ts";
@@ -8,7 +8,7 @@ import { createDispatch } from "./dispatch.ts";
 import { createExecControl } from "./exec.ts";
 import { createLifecycleControl } from "./lifecycle.ts";
 import { createLiveness } from "./liveness.ts";
-import { createProber } from "./prober.ts";
+import { createProber, type ProberOptions } from "./prober.ts";
 import { createReconcile } from "./reconcile.ts";
 import { createRollouts } from "./rollouts.ts";
 import { createSweep } from "./sweep.ts";
@@ -16,8 +16,7 @@ import { createSweep } from "./sweep.ts";
 export interface ControlExtras {
   /** Whether the host should be told to rotate its certificate; asked on every full beat. */
   readonly rotateWanted?: (hostId: HostId) => boolean;
-  /** How many probes in a row change what is said of a host. */
-  readonly probeThresholds?: ProbeThresholds;
+  readonly probing?: Pick<ProberOptions, "thresholds" | "limits">;
 }
 
 /** Starts listening: `listeningSince` is the database's now. */
@@ -25,7 +24,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
   let wakeDispatch: () => void = () => undefined;
   let wakeRollouts: () => void = () => undefined;
   const liveness = await createLiveness(deps);
-  const prober = createProber(deps, { listeningSince: liveness.listeningSince, thresholds: extras.probeThresholds });
+  const prober = createProber(deps, { listeningSince: liveness.listeningSince, ...extras.probing });
   const sweep = createSweep(deps, liveness.listeningSince);
   const beats = createBeats(deps, { wentDeaf: liveness.wentDeaf, rotateWanted: extras.rotateWanted ?? (() => false) });
   const wake = (): void => wakeDispatch();

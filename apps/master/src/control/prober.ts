@@ -36,6 +36,7 @@ export interface Prober {
 
 export interface ProberOptions {
   readonly listeningSince: () => Instant;
+  /** How many probes in a row change what is said of a host. */
   readonly thresholds?: ProbeThresholds | undefined;
   readonly limits?: ProbeLimits | undefined;
 }
