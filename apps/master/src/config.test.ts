@@ -22,6 +22,12 @@ test("defaults: the API on loopback, the agent channel everywhere", () => {
   expect(load([])).toMatchObject({ apiListen: "127.0.0.1", apiPort: 8080, swarmListen: "0.0.0.0", swarmPort: 8443, enrolPort: 8442, heartbeatIntervalMs: 30_000, trustDomain: "skep.local", allowLoopbackAgents: false, supervised: false, json: false });
 });
 
+test("how many probes in a row it takes, from either side", () => {
+  expect(load([]).probeThresholds).toEqual({ failures: 3, successes: 1 });
+  expect(load(["--probe-failures", "5"], { SKEP_PROBE_FAILURES: "2", SKEP_PROBE_SUCCESSES: "4" }).probeThresholds).toEqual({ failures: 5, successes: 4 });
+  for (const wrong of ["0", "21", "1.5", "-1", "many"]) expect(faults([], { ...DB, SKEP_PROBE_FAILURES: wrong, SKEP_PROBE_SUCCESSES: wrong })).toEqual(["SKEP_PROBE_FAILURES", "SKEP_PROBE_SUCCESSES"]);
+});
+
 test("a flag wins over the environment, an empty variable is none", () => {
   expect(load(["--api-port", "0", "--json", "--allow-loopback-agents"], { SKEP_API_PORT: "9999", SKEP_SWARM_PORT: "" })).toMatchObject({ apiPort: 0, swarmPort: 8443, json: true, allowLoopbackAgents: true });
 });

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, SkepError, type FieldError } from "@skep/core";
+import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MAX_PROBE_THRESHOLD, MIN_HEARTBEAT_INTERVAL_MS, PROBE_THRESHOLDS, SkepError, type FieldError, type ProbeThresholds } from "@skep/core";
 import { checkTrustDomain } from "@skep/pki";
 import { LOG_LEVELS } from "@skep/runtime";
 import { isIP } from "node:net";
@@ -25,6 +25,7 @@ export interface MasterConfig {
   /** Names and addresses under which agents and operators reach this master. */
   readonly advertise: readonly string[];
   readonly heartbeatIntervalMs: number;
+  readonly probeThresholds: ProbeThresholds;
   readonly trustDomain: string;
   readonly allowLoopbackAgents: boolean;
   readonly logLevel: (typeof LOG_LEVELS)[number];
@@ -44,6 +45,8 @@ export const USAGE = `skep-master: the control plane
   --enrol-port                enrolment door                SKEP_ENROL_PORT     (8442)
   --advertise LIST            how hosts reach this master   SKEP_ADVERTISE      (this host's name)
   --heartbeat-interval-ms N   ${MIN_HEARTBEAT_INTERVAL_MS} to ${MAX_HEARTBEAT_INTERVAL_MS}                 SKEP_HEARTBEAT_INTERVAL_MS (${DEFAULT_HEARTBEAT_INTERVAL_MS})
+  --probe-failures N          in a row: unreachable         SKEP_PROBE_FAILURES (${PROBE_THRESHOLDS.failures})
+  --probe-successes N         in a row: reachable again     SKEP_PROBE_SUCCESSES (${PROBE_THRESHOLDS.successes})
   --trust-domain NAME         of the SPIFFE ids             SKEP_TRUST_DOMAIN   (skep.local)
   --allow-loopback-agents     agents on this machine        SKEP_ALLOW_LOOPBACK_AGENTS
   --log-level LEVEL           ${LOG_LEVELS.join(", ")}   SKEP_LOG_LEVEL (info)
@@ -53,7 +56,7 @@ export const USAGE = `skep-master: the control plane
 const FLAGS = {
   "state-dir": { type: "string" }, "api-listen": { type: "string" }, "api-port": { type: "string" }, "api-tls-cert": { type: "string" }, "api-tls-key": { type: "string" },
   "swarm-listen": { type: "string" }, "swarm-port": { type: "string" }, "enrol-port": { type: "string" }, advertise: { type: "string" },
-  "heartbeat-interval-ms": { type: "string" }, "trust-domain": { type: "string" }, "allow-loopback-agents": { type: "boolean" }, "log-level": { type: "string" },
+  "heartbeat-interval-ms": { type: "string" }, "probe-failures": { type: "string" }, "probe-successes": { type: "string" }, "trust-domain": { type: "string" }, "allow-loopback-agents": { type: "boolean" }, "log-level": { type: "string" },
   failpoint: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean" },
 } as const;
 
@@ -72,6 +75,9 @@ const because = <T>(parse: (text: string) => T) => (text: string, context: z.Ref
 };
 const interval = `must be a whole number from ${MIN_HEARTBEAT_INTERVAL_MS} to ${MAX_HEARTBEAT_INTERVAL_MS}`;
 
+const threshold = `must be a whole number from 1 to ${MAX_PROBE_THRESHOLD}`;
+const inARow = z.string().regex(/^\d{1,4}$/, threshold).transform(Number).refine((count) => count >= 1 && count <= MAX_PROBE_THRESHOLD, threshold);
+
 const settings = z.object({
   SKEP_STATE_DIR: z.string().min(1).default(join(homedir(), ".skep", "master")),
   DATABASE_URL: z.string("is required: postgres://user:password@host:5432/database").refine((url) => /^postgres(ql)?:\/\//.test(url) && URL.canParse(url), "must be a postgres:// URL"),
@@ -84,6 +90,8 @@ const settings = z.object({
   SKEP_ENROL_PORT: port.default(8442),
   SKEP_ADVERTISE: z.string().transform((text) => text.split(",").map((item) => item.trim()).filter((item) => item !== "")).pipe(z.array(host).min(1).max(16)).optional(),
   SKEP_HEARTBEAT_INTERVAL_MS: z.string().regex(/^\d+$/, interval).transform(Number).refine((ms) => ms >= MIN_HEARTBEAT_INTERVAL_MS && ms <= MAX_HEARTBEAT_INTERVAL_MS, interval).default(DEFAULT_HEARTBEAT_INTERVAL_MS),
+  SKEP_PROBE_FAILURES: inARow.default(PROBE_THRESHOLDS.failures),
+  SKEP_PROBE_SUCCESSES: inARow.default(PROBE_THRESHOLDS.successes),
   SKEP_TRUST_DOMAIN: z.string().transform(because(checkTrustDomain)).default("skep.local"),
   SKEP_ALLOW_LOOPBACK_AGENTS: yes.default(false),
   SKEP_LOG_LEVEL: z.enum(LOG_LEVELS as [(typeof LOG_LEVELS)[number], ...(typeof LOG_LEVELS)[number][]]).default("info"),
@@ -119,6 +127,7 @@ export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     enrolPort: all.SKEP_ENROL_PORT,
     advertise: all.SKEP_ADVERTISE ?? defaultAdvertise(all.SKEP_SWARM_LISTEN, all.SKEP_ALLOW_LOOPBACK_AGENTS),
     heartbeatIntervalMs: all.SKEP_HEARTBEAT_INTERVAL_MS,
+    probeThresholds: { failures: all.SKEP_PROBE_FAILURES, successes: all.SKEP_PROBE_SUCCESSES },
     trustDomain: all.SKEP_TRUST_DOMAIN,
     allowLoopbackAgents: all.SKEP_ALLOW_LOOPBACK_AGENTS,
     logLevel: all.SKEP_LOG_LEVEL,

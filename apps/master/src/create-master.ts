@@ -23,7 +23,7 @@ import { VERSION } from "./version.ts";
 export type MasterSettings = Pick<
   MasterConfig,
   "apiListen" | "apiPort" | "apiTls" | "swarmListen" | "swarmPort" | "enrolPort" | "advertise" | "heartbeatIntervalMs" | "allowLoopbackAgents" | "failpoint"
->;
+> & Partial<Pick<MasterConfig, "probeThresholds">>;
 
 /** Raised by the benchmark, lowered by tests; production uses the defaults. */
 export interface MasterLimits {
@@ -87,7 +87,7 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
   });
   const control = await createControl(
     { store, agents, clock, rng, logger, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint) },
-    { rotateWanted: identity.pins.rotationWanted },
+    { rotateWanted: identity.pins.rotationWanted, probing: { thresholds: config.probeThresholds } },
   );
   const channel = createChannel({
     control, identity, store, credentials: credentials.current(), trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger, tasks,

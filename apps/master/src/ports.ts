@@ -14,6 +14,8 @@ export interface Withheld {
   /** How long ago a call really failed, ms; undefined = nothing of this host has failed yet. */
   readonly failedAgoMs: number | undefined;
   readonly consecutiveFailures: number;
+  /** It opened because whoever answers at the host's address is not the pinned host. */
+  readonly stranger: boolean;
 }
 
 export type HealthAnswer =
@@ -31,7 +33,8 @@ export interface AgentClient {
   dryRun(host: HostRecord, command: DeployCommand | MutateCommand): Promise<DryRunReply>;
   job(host: HostRecord, jobId: string): Promise<{ readonly kind: "job"; readonly job: JobView } | { readonly kind: "unknown" } | Silent>;
   cancel(host: HostRecord, jobId: string, request: z.input<typeof cancelRequest>): Promise<{ readonly kind: "answer"; readonly reply: CancelReply } | Silent>;
-  health(host: HostRecord): Promise<HealthAnswer>;
+  /** An abort gives the question up: what comes back then says nothing of the host. */
+  health(host: HostRecord, signal?: AbortSignal): Promise<HealthAnswer>;
   /** Throws SkepError `host_unreachable` or `logs_not_found`. `offset` may be negative: from the end. */
   logs(host: HostRecord, placementId: string, component: string, offset: number, limit: number): Promise<{ readonly data: Uint8Array; readonly nextOffset: number }>;
   /**

@@ -20,6 +20,7 @@ export * from "./breaker/breaker.ts";
 export * from "./calls/call-metrics.ts";
 export { HISTOGRAM_ERROR } from "./calls/histogram.ts";
 export * from "./reachability/record.ts";
+export * from "./reachability/decide-reachability.ts";
 export * from "./retry/backoff.ts";
 export * from "./retry/token-bucket.ts";
 export * from "./dispatch/decide-dispatch.ts";

@@ -15,6 +15,7 @@ import * as hosts from "./hosts.ts";
 import * as idempotency from "./idempotency.ts";
 import * as lifecycle from "./lifecycle.ts";
 import * as placements from "./placements.ts";
+import * as reachability from "./reachability.ts";
 import * as rollouts from "./rollouts.ts";
 import * as tokens from "./tokens.ts";
 
@@ -73,6 +74,8 @@ export const bindTx = (db: Db): Tx =>
     insertPlacement: (placement) => placements.insertPlacement(db, placement),
     casPlacement: (id, version, patch) => placements.casPlacement(db, id, version, patch),
     placementStates: (hostIds) => placements.placementStates(db, hostIds),
+    lockReachability: (hostIds) => reachability.lockReachability(db, hostIds),
+    casReachability: (changes) => reachability.casReachability(db, changes),
     resetBreakers: (id) => hosts.resetBreakers(db, id),
     bootReports: (hostIds) => hosts.bootReports(db, hostIds),
     insertRollout: (rollout) => rollouts.insertRollout(db, rollout),

@@ -1,5 +1,5 @@
 /** PostgreSQL as the store: pools, transactions and signals put together. Nothing else of the package is public but the migrations. */
-import type { Clock, Logger, Rng, Store, StorePool } from "@skep/core";
+import type { Clock, Logger, ProbeLane, Rng, Store, StorePool } from "@skep/core";
 import { sql } from "drizzle-orm";
 import { bindReads, bindTx } from "./bind.ts";
 import { checkCluster } from "./cluster.ts";
@@ -9,6 +9,7 @@ import { guard } from "./guard.ts";
 import { toStoreError } from "./errors.ts";
 import { createPool, DEFAULT_POOL_SIZES } from "./pools.ts";
 import type { ConnectionPool } from "./pools.ts";
+import { claimProbes } from "./reachability.ts";
 import { reconcileCases } from "./reconcile.ts";
 import { retain } from "./retain.ts";
 import { createSignals } from "./signals.ts";
@@ -61,6 +62,7 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     transaction: <T>(work: (tx: ReturnType<typeof bindTx>) => Promise<T>, { pool = "api" }: { readonly pool?: StorePool } = {}): Promise<T> =>
       pools[pool].transaction((db) => work(bindTx(db))),
     claimDispatchable: (limit: number, claimMs: number) => claimDispatchable(background, limit, claimMs),
+    claimProbes: (lane: ProbeLane, limit: number, everyMs: number) => claimProbes(background, lane, limit, everyMs),
     deliveriesFor: (ids: Parameters<Store["deliveriesFor"]>[0]) => deliveriesFor(background, ids),
     sweepCases: (limit: number, after: string | undefined) => snapshot((db) => sweepCases(db, limit, after)),
     silentHosts: (olderThanMs: number, limit: number) => snapshot((db) => silentHosts(db, olderThanMs, limit)),

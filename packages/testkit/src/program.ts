@@ -30,6 +30,8 @@ export interface ProgramOptions {
   /** To run as another user, when the test is root. */
   readonly uid?: number;
   readonly gid?: number;
+  /** What starts it and becomes it: `["ip", "netns", "exec", NAME]`. */
+  readonly under?: readonly string[];
 }
 
 const running = new Set<ChildProcessWithoutNullStreams>();
@@ -39,8 +41,9 @@ process.once("exit", () => {
 
 /** Runs `node <argv>` with pipes for stdin, stdout and stderr. */
 export function startProgram(argv: readonly string[], options: ProgramOptions = {}): Program {
-  const { env = {}, ...spawnOptions } = options;
-  const child = spawn(process.execPath, [...argv], { ...spawnOptions, env: { PATH: process.env["PATH"] ?? "", ...env }, stdio: "pipe" });
+  const { env = {}, under = [], ...spawnOptions } = options;
+  const [command = process.execPath, ...words] = [...under, process.execPath, ...argv];
+  const child = spawn(command, words, { ...spawnOptions, env: { PATH: process.env["PATH"] ?? "", ...env }, stdio: "pipe" });
   if (child.pid === undefined) throw new Error(`node could not be started for ${argv.join(" ")}`);
   running.add(child);
   const texts = { stdout: "", stderr: "" };

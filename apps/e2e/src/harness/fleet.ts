@@ -64,6 +64,8 @@ export interface AgentWish {
   readonly stateDir?: string;
   /** At every start, beside what one start asks for. */
   readonly env?: Readonly<Record<string, string>>;
+  /** What the agent is started under, to be somewhere else than the test. */
+  readonly under?: readonly string[];
 }
 
 export interface BareHost {
@@ -124,6 +126,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
           SKEP_AGENT_DIR: identityDir, SKEP_STATE_DIR: stateDir, SKEP_AGENT_LISTEN: "127.0.0.1", SKEP_AGENT_PORT: url === undefined ? "0" : portOf(url), SKEP_LOCAL_PORT: "0",
           SKEP_ALLOW_FAILPOINTS: "1", ...wish.env, ...env,
         },
+        ...(wish.under === undefined ? {} : { under: wish.under }),
       }), (line) => {
       url = (JSON.parse(line) as { agent_url: string }).agent_url;
     });

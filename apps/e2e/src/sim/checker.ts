@@ -2,7 +2,7 @@
  * The invariants (faults.md, as rulings 14 makes them exact), judged against the truth. Frozen rows, invented outcomes and
  * false deaths are judged whenever something was committed; liveness and agreement once everything is well again.
  */
-import { isOpenRollout, isTerminal, type HostStatus, type LifecycleRow, type RolloutRecord } from "@skep/core";
+import { isOpenRollout, isTerminal, type HostStatus, type LifecycleRow, type ReachabilityState, type RolloutRecord } from "@skep/core";
 import { INTERVAL_MS, TIMINGS, type Cluster } from "./cluster.ts";
 import type { Operators } from "./operators.ts";
 import { EPOCH_MS } from "./process.ts";
@@ -28,6 +28,7 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
   const statuses = new Map<string, string>();
   const hostStatuses = new Map<string, HostStatus>();
   const rolloutVersions = new Map<string, number>();
+  const reachabilities = new Map<string, ReachabilityState>();
   const facts = (row: LifecycleRow): string => `${row.status} ${row.failureCode ?? ""} ${row.version}`;
   const name = (row: LifecycleRow): string => `${row.operation} ${row.id} (generation ${row.generation}, ${row.deployment})`;
 
@@ -49,6 +50,12 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
       hostStatuses.set(host.id, host.status);
       world.trace(`host ${host.name} is ${host.status}: ${host.statusBecause ?? ""}`);
       if (host.status === "unreachable") judgeSilence(host.id, `host ${host.name} is unreachable`);
+    }
+    for (const { hostId, state } of committed.reachability.values()) {
+      if (reachabilities.get(hostId) === state) continue;
+      reachabilities.set(hostId, state);
+      world.trace(`reachability of ${hostId} is ${state}`);
+      if (state === "unreachable") judgeSilence(hostId, `host ${hostId} is called unreachable over the network`);
     }
   }
 
@@ -94,6 +101,7 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
     checkAccepted();
     checkTruth();
     checkOnce();
+    checkReachability();
     checkLiveness(sinceMs);
     checkRollouts(sinceMs);
     checkObserved();
@@ -137,6 +145,21 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
       const times = (ends.get(event.lifecycleId) ?? 0) + 1;
       ends.set(event.lifecycleId, times);
       if (times === 2) truth.violate("I13", `row ${event.lifecycleId} ended twice`);
+    }
+  }
+
+  /** P1: however many masters probe, and whenever they die, each turn is told once, the record is what was told last, and in the calm everybody is reachable. */
+  function checkReachability(): void {
+    const last = new Map<string, string>();
+    for (const { event } of committed.events.values()) {
+      if (!event.kind.startsWith("host.network_")) continue;
+      const hostId = event.hostId!;
+      if ((last.get(hostId) ?? "host.network_reachable") === event.kind) truth.violate("P1", `${event.kind} of ${hostId} was told twice in a row`);
+      last.set(hostId, event.kind);
+    }
+    for (const { hostId, state } of committed.reachability.values()) {
+      if (state !== "reachable") truth.violate("P1", `${hostId} is ${state} to the masters, and everything has been well for long`);
+      if ((last.get(hostId) ?? "host.network_reachable") !== `host.network_${state}`) truth.violate("P1", `${hostId} is ${state}, and the last word told of it is ${last.get(hostId) ?? "none"}`);
     }
   }
 

@@ -19,6 +19,7 @@ const BEAT_TIMEOUT_MS = 10_000;
 const DISPATCH_EVERY_MS = 5_000;
 const RECONCILE_EVERY_MS = 15_000;
 const ROLLOUT_EVERY_MS = 5_000;
+const PROBE_EVERY_MS = 5_000;
 
 type Control = Awaited<ReturnType<typeof createControl>>;
 
@@ -111,6 +112,7 @@ export function createCluster({ world, policy, timings, truth, hosts: hostCount,
       const dispatch = every("dispatch", DISPATCH_EVERY_MS, () => control.dispatchOnce());
       every("sweep", timings.sweepIntervalMs, () => control.sweepOnce());
       every("liveness", timings.sweepIntervalMs, () => control.livenessOnce());
+      every("probes", PROBE_EVERY_MS, () => control.probeOnce());
       every("reconcile", RECONCILE_EVERY_MS, async () => (reconcile ? control.reconcileOnce() : undefined));
       const rollouts = every("rollouts", ROLLOUT_EVERY_MS, () => control.rolloutOnce());
       control.onWorkDue(() => dispatch.wake());

@@ -48,6 +48,10 @@ export async function ask<T>(deps: AskDeps, host: HostRecord, { body, ...request
     pass.settle({ outcome: refused ? "aborted" : "failure", because });
     return { kind: "silent", because };
   }
+  if (answer.kind === "failed" && answer.givenUp === true) {
+    pass.settle({ outcome: "aborted", because: answer.because });
+    return { kind: "silent", because: answer.because };
+  }
   if (answer.kind === "failed") {
     // After a failure the next call starts from the name again, which may by then have another address.
     deps.pools.forget(host.id);

@@ -3,9 +3,9 @@
  * hang or grow: see exchange.ts. Every call passes the host's circuit: see ask.ts. A final refusal counts only when it
  * comes as a Skep problem; a 404 of some other server at that address must not end a row.
  */
-import { SkepError, type DispatchAnswer, type HostId, type Logger } from "@skep/core";
+import { SkepError, type CircuitView, type DispatchAnswer, type HostId, type Logger } from "@skep/core";
 import { acceptedReply, agentHealth, cancelReply, dryRunReply, jobView } from "@skep/protocol";
-import type { AgentClient } from "../ports.ts";
+import type { AgentClient, Withheld } from "../ports.ts";
 import { ask, circuitError, circuitWords, isHostFailure, jsonReply, replyOrThrow, type Asked, type AskDeps } from "./ask.ts";
 import { createCircuits, type CallObserver } from "./circuits.ts";
 import { isStranger, transportFacts } from "./exchange.ts";
@@ -75,13 +75,13 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
       return asked.kind === "reply" ? { kind: "answer", reply: asked.value } : { kind: "silent", because: why(asked) };
     },
 
-    async health(host) {
+    async health(host, signal) {
       const startedMs = deps.clock.mono();
-      const asked = await ask(asking, host, { method: "GET", path: "/health", totalMs: HEALTH_TIMEOUT_MS }, jsonReply(agentHealth));
+      const asked = await ask(asking, host, { method: "GET", path: "/health", totalMs: HEALTH_TIMEOUT_MS, signal }, jsonReply(agentHealth));
       const ms = deps.clock.mono() - startedMs;
       if (asked.kind === "reply") return { ok: true, ms, health: asked.value };
       if (asked.kind !== "circuit_open") return { ok: false, ms, error: why(asked) };
-      return { ok: false, ms: 0, error: why(asked), withheld: { failedAgoMs: asked.failedAgoMs, consecutiveFailures: circuits.view(host).consecutiveFailures } };
+      return { ok: false, ms: 0, error: why(asked), withheld: { failedAgoMs: asked.failedAgoMs, ...circuitFacts(circuits.view(host)) } };
     },
 
     async logs(host, placementId, component, offset, limit) {
@@ -124,6 +124,8 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
     },
   };
 }
+
+const circuitFacts = ({ consecutiveFailures, cause }: CircuitView): Pick<Withheld, "consecutiveFailures" | "stranger"> => ({ consecutiveFailures, stranger: cause === "identity" });
 
 function execOutcome(error: unknown): "success" | "failure" | "identity" | "aborted" {
   if (!(error instanceof SkepError)) return "failure";

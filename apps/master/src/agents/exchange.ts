@@ -16,12 +16,14 @@ export interface AgentRequest {
   readonly totalMs?: number;
   /** Default 64 KiB: longer answers are not read to their end. */
   readonly maxBytes?: number;
+  /** Gives the request up. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export type Exchange =
   | { readonly kind: "answer"; readonly status: number; readonly headers: Readonly<Record<string, string | string[] | undefined>>; readonly bytes: Buffer }
-  /** `stranger`: whoever answered is not the pinned host. */
-  | { readonly kind: "failed"; readonly because: string; readonly stranger?: boolean };
+  /** `stranger`: whoever answered is not the pinned host. `givenUp`: by the caller; nothing was learnt. */
+  | { readonly kind: "failed"; readonly because: string; readonly stranger?: boolean; readonly givenUp?: boolean };
 
 export const TOTAL_TIMEOUT_MS = 15_000;
 export const REPLY_LIMIT_BYTES = 65_536;
@@ -40,7 +42,7 @@ export async function exchange(pool: Pool, clock: Clock, request: AgentRequest):
       path: request.path,
       headers: request.body === undefined ? {} : { "content-type": "application/json" },
       ...(request.body === undefined ? {} : { body: request.body }),
-      signal: over.signal,
+      signal: request.signal === undefined ? over.signal : AbortSignal.any([over.signal, request.signal]),
     });
     const chunks: Buffer[] = [];
     let size = 0;
@@ -54,6 +56,7 @@ export async function exchange(pool: Pool, clock: Clock, request: AgentRequest):
     await setImmediate();
     return { kind: "answer", status: statusCode, headers, bytes: Buffer.concat(chunks) };
   } catch (error) {
+    if (request.signal?.aborted === true) return { kind: "failed", because: "given up by this master", givenUp: true };
     return { kind: "failed", because: over.signal.aborted ? `no answer within ${totalMs} ms` : transportFacts(error), stranger: isStranger(error) };
   } finally {
     timer.abort();

@@ -50,6 +50,8 @@ export interface Passes {
   dispatchOnce(): Promise<{ sent: number; accepted: number; putOff: number; ended: number }>;
   sweepOnce(): Promise<{ looked: number; changed: number; asked: number; cancelled: number; stale: number }>;
   livenessOnce(): Promise<{ changed: number; probed: number }>;
+  /** Claims the hosts whose probe is due and asks them, without waiting for their answers. */
+  probeOnce(): Promise<{ asked: number }>;
   reconcileOnce(): Promise<{ opened: number; gaveUp: number }>;
   rolloutOnce(): Promise<{ looked: number; stepped: number }>;
 }
@@ -63,7 +65,9 @@ export interface Control extends DeploymentControl, RolloutControl, LifecycleCon
   onWorkDue(listener: () => void): void;
   /** The same for the rollout pass. */
   onRolloutDue(listener: () => void): void;
-  /** Resolves when every beat taken in is committed or refused. */
+  /** The same for the prober: a lane that was full has room again. */
+  onProbeDue(listener: () => void): void;
+  /** Gives up probes under way; resolves when every beat and every probe's result taken in is committed or refused. */
   drain(): Promise<void>;
 }
 

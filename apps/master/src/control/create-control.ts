@@ -8,6 +8,7 @@ import { createDispatch } from "./dispatch.ts";
 import { createExecControl } from "./exec.ts";
 import { createLifecycleControl } from "./lifecycle.ts";
 import { createLiveness } from "./liveness.ts";
+import { createProber, type ProberOptions } from "./prober.ts";
 import { createReconcile } from "./reconcile.ts";
 import { createRollouts } from "./rollouts.ts";
 import { createSweep } from "./sweep.ts";
@@ -15,6 +16,7 @@ import { createSweep } from "./sweep.ts";
 export interface ControlExtras {
   /** Whether the host should be told to rotate its certificate; asked on every full beat. */
   readonly rotateWanted?: (hostId: HostId) => boolean;
+  readonly probing?: Pick<ProberOptions, "thresholds" | "limits">;
 }
 
 /** Starts listening: `listeningSince` is the database's now. */
@@ -22,6 +24,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
   let wakeDispatch: () => void = () => undefined;
   let wakeRollouts: () => void = () => undefined;
   const liveness = await createLiveness(deps);
+  const prober = createProber(deps, { listeningSince: liveness.listeningSince, ...extras.probing });
   const sweep = createSweep(deps, liveness.listeningSince);
   const beats = createBeats(deps, { wentDeaf: liveness.wentDeaf, rotateWanted: extras.rotateWanted ?? (() => false) });
   const wake = (): void => wakeDispatch();
@@ -42,9 +45,13 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     ...createRollouts(deps, { dispatch: wake, tellCancel: tellNow, rollouts: () => wakeRollouts() }),
     register: beats.register,
     beat: beats.beat,
-    drain: beats.drain,
+    drain: async () => {
+      await Promise.all([beats.drain(), prober.drain()]);
+    },
     sweepOnce: sweep.sweepOnce,
     livenessOnce: liveness.livenessOnce,
+    probeOnce: prober.probeOnce,
+    onProbeDue: prober.onProbeDue,
     listeningSince: liveness.listeningSince,
     wentDeaf: liveness.wentDeaf,
     onWorkDue: (listener) => {

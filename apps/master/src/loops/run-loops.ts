@@ -24,6 +24,8 @@ export interface LoopDeps {
 const DISPATCH_EVERY_MS = 1_000;
 /** A wave that has passed waits this long at most for the next one; each look at a large rollout reads all its placements. */
 const ROLLOUT_EVERY_MS = 1_000;
+/** How late a due probe may start. Each look costs two small statements; looking less often is seen in how late results are. */
+const PROBE_EVERY_MS = 500;
 const EVENTS_KEPT_MS = 30 * DAY_MS;
 /** The promise of the API: a key is remembered for a day. */
 const IDEMPOTENCY_KEPT_MS = DAY_MS;
@@ -48,6 +50,7 @@ export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
     await control.livenessOnce();
     await control.sweepOnce();
   });
+  const probes = start("probes", Math.min(PROBE_EVERY_MS, timings.heartbeatIntervalMs / 4), () => control.probeOnce());
   const reconcile = start("reconcile", timings.heartbeatIntervalMs, () => control.reconcileOnce());
   const rollouts = start("rollouts", Math.min(ROLLOUT_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.rolloutOnce());
   const pins = start("pins", POLL_MS, () => deps.pins.poll());
@@ -56,12 +59,13 @@ export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
 
   control.onWorkDue(() => dispatch.wake());
   control.onRolloutDue(() => rollouts.wake());
+  control.onProbeDue(() => probes.wake());
   const unsubscribe = store.onSignal((topic) => {
     if (topic === "lifecycle") dispatch.wake();
     else if (topic === "rollouts") rollouts.wake();
     else if (topic === "pins") pins.wake();
   });
-  const all = [dispatch, sweep, reconcile, rollouts, pins, retention, credentials];
+  const all = [dispatch, sweep, probes, reconcile, rollouts, pins, retention, credentials];
   return { stopped: Promise.all(all.map((one) => one.stopped)).then(() => unsubscribe()) };
 }
 

@@ -23,7 +23,7 @@ async function silentFor(ms: number, health: () => HealthAnswer): Promise<Fleet>
 
 const hostOf = async (fleet: Fleet) => (await fleet.store.findHost("web-1"))!;
 const failed: HealthAnswer = { ok: false, ms: 5_000, error: "no answer within 5000 ms" };
-const withheld = (failedAgoMs: number | undefined): HealthAnswer => ({ ok: false, ms: 0, error: "the circuit is open", withheld: { failedAgoMs, consecutiveFailures: 5 } });
+const withheld = (failedAgoMs: number | undefined): HealthAnswer => ({ ok: false, ms: 0, error: "the circuit is open", withheld: { failedAgoMs, consecutiveFailures: 5, stranger: false } });
 
 test("a silent host that does not answer either is unreachable after three intervals, and the question is on record", async () => {
   const fleet = await silentFor(90_000, () => failed);

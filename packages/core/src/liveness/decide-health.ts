@@ -126,7 +126,7 @@ function networkReasons({ host, reachability, circuit, now }: HealthFacts): Reas
   const reasons: Reason[] = [];
   if (reachability?.state === "unreachable") {
     reasons.push({
-      code: "network_unreachable", message: `Masters get no answer from it (${reachability.consecutiveFailures} probes failed in a row): ${reachability.lastError ?? "no answer"}.`,
+      code: "network_unreachable", message: `Masters get no answer from it${reachability.consecutiveFailures === 0 ? "" : ` (probes failed in a row: ${reachability.consecutiveFailures})`}: ${reachability.lastError ?? "no answer"}.`,
       next: "Check the way from the master to the agent's port (firewall, NAT, agent_url). Queued work still reaches it with its heartbeats.", since: reachability.changedAt,
     });
   }

@@ -14,7 +14,7 @@ import type { LifecycleRow, RowChange, RowOptions, StepResult } from "../lifecyc
 import type { LifecycleStatus, Operation } from "../lifecycle/states.ts";
 import type { NewRollout, RolloutPatch, RolloutRecord } from "../rollout/record.ts";
 import type { JobInventory } from "../sweep/decide-sweep.ts";
-import type { Reachability } from "../reachability/record.ts";
+import type { ProbeLane, Reachability, ReachabilityChange } from "../reachability/record.ts";
 import type { Instant } from "../time.ts";
 import type {
   ApiToken, AuditEntry, AuditRecord, DeploymentRecord, DeploymentStatus, DesiredState, EnrolmentToken, EventCursor, EventRecord,
@@ -220,6 +220,10 @@ export interface Tx extends Reads {
   casHostStatus(id: HostId, from: HostStatus, to: HostStatus, because: string): Promise<boolean>;
   updateHost(id: HostId, patch: { schedulable?: boolean; labels?: Readonly<Record<string, string>>; notes?: string; address?: string; agentPort?: number }): Promise<void>;
   recordProbe(id: HostId, ok: boolean, error: string | undefined): Promise<void>;
+  /** Locks and reads what is known of these hosts, in id order, so that two batches cannot deadlock. Hosts that are gone are left out. */
+  lockReachability(hostIds: readonly HostId[]): Promise<readonly Reachability[]>;
+  /** Compare-and-set on each `version`, all in one statement. Answers which hosts' records were as believed. */
+  casReachability(changes: readonly ReachabilityChange[]): Promise<readonly HostId[]>;
   /** Every master closes its breaker for this host at its next look. */
   resetBreakers(id: HostId): Promise<void>;
   /** A tombstone: status, certificates revoked, tokens burned, session closed. False when it was one already. */
@@ -321,6 +325,13 @@ export interface Store extends Reads {
    * A claim that is not given back expires after `claimMs`.
    */
   claimDispatchable(limit: number, claimMs: number): Promise<readonly Delivery[]>;
+  /**
+   * Claims hosts whose probe is due, the longest waiting first, with SKIP LOCKED: hosts that have a certificate and an
+   * address to call. A claim is nothing else than the next time: one period after the last, ±10 %. What is overdue by half
+   * a period or more (nobody probed for a while) is not claimed but spread over the next period, so that no standstill
+   * ends in a burst.
+   */
+  claimProbes(lane: ProbeLane, limit: number, everyMs: number): Promise<readonly HostRecord[]>;
   /** The full material for rows already marked sent. */
   deliveriesFor(ids: readonly JobId[]): Promise<readonly Delivery[]>;
   /** Open rows after `after`, oldest first, with what is known of their hosts; one repeatable-read snapshot. */

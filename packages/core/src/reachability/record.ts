@@ -26,3 +26,12 @@ export interface Reachability {
   readonly dueAt: Instant;
   readonly version: number;
 }
+
+/**
+ * Hosts whose last probe failed are asked in a lane of their own: each may hold its place for a whole time-out, and no
+ * number of them may delay one that answers.
+ */
+export type ProbeLane = "answering" | "failing";
+
+/** What a probe changes of the record where its version still is the one believed in; `dueAt` is the claim's alone. */
+export type ReachabilityChange = Omit<Reachability, "dueAt">;

@@ -12,6 +12,7 @@ import { hostReads, hostWrites } from "./hosts.ts";
 import { identityReads, identityWrites } from "./identity.ts";
 import { lifecycleReads, lifecycleWrites } from "./lifecycle.ts";
 import { passStatements } from "./passes.ts";
+import { reachabilityWrites } from "./reachability.ts";
 import { rolloutReads, rolloutWrites } from "./rollouts.ts";
 import { absorbState, emptyState, forkState, nextCount, type Context, type State, type Sync } from "./state.ts";
 
@@ -43,7 +44,7 @@ export interface MemoryDatabase {
   readonly committed: State;
 }
 
-const PASSES = ["claimDispatchable", "deliveriesFor", "sweepCases", "silentHosts", "reconcileCases", "retain"] as const;
+const PASSES = ["claimDispatchable", "claimProbes", "deliveriesFor", "sweepCases", "silentHosts", "reconcileCases", "retain"] as const;
 
 export function createMemoryDatabase({ clock, policy, lineage = "memory" }: MemoryDatabaseOptions): MemoryDatabase {
   const committed = emptyState();
@@ -173,6 +174,7 @@ function readsOf(context: Context): Sync<Reads> {
 function writesOf(context: Context): Sync<Omit<Tx, keyof Reads>> {
   return {
     ...hostWrites(context),
+    ...reachabilityWrites(context),
     ...identityWrites(context),
     ...deploymentWrites(context),
     ...rolloutWrites(context),

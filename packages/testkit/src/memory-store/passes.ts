@@ -4,9 +4,10 @@ import type { Delivery, JobInventory, LifecycleRow, ObservedRecord, PlacementRec
 import { generationKey, observedOf } from "./deployments.ts";
 import { retain } from "./events.ts";
 import { viewOf } from "./hosts.ts";
+import { claimProbes } from "./reachability.ts";
 import { byId, type Context, type Sync } from "./state.ts";
 
-type PassStatements = Sync<Pick<Store, "claimDispatchable" | "deliveriesFor" | "sweepCases" | "silentHosts" | "reconcileCases" | "retain">>;
+type PassStatements = Sync<Pick<Store, "claimDispatchable" | "claimProbes" | "deliveriesFor" | "sweepCases" | "silentHosts" | "reconcileCases" | "retain">>;
 
 export function passStatements(context: Context): PassStatements {
   const { state, now } = context;
@@ -37,6 +38,7 @@ export function passStatements(context: Context): PassStatements {
         return deliveryOf(claimed);
       });
     },
+    claimProbes: (lane, limit, everyMs) => claimProbes(context, lane, limit, everyMs),
     deliveriesFor: (ids) => rowsById((row) => (ids as readonly string[]).includes(row.id)).map(deliveryOf),
     sweepCases: (limit, after) => {
       const rows = rowsById((row) => !isTerminal(row.status) && (after === undefined || row.id > after)).slice(0, limit);
