@@ -4,15 +4,19 @@
  * server at that address must not end a row.
  */
 import { SkepError, type DispatchAnswer, type HostRecord, type Logger } from "@skep/core";
-import { acceptedReply, agentHealth, cancelReply, dryRunReply, jobView } from "@skep/protocol";
+import { acceptedReply, agentHealth, cancelReply, dryRunReply, jobView, METRICS_LIMIT_BYTES } from "@skep/protocol";
 import type { z } from "zod";
+import type { AgentCall } from "../metrics/master-metrics.ts";
 import type { AgentClient } from "../ports.ts";
 import { exchange, jsonOf, refusalOf, transportFacts, type AgentRequest, type Exchange } from "./exchange.ts";
 import { openExec } from "./open-exec.ts";
+import { readExposition } from "./read-metrics.ts";
 import { createPools, LONG_STREAMS, SHORT_CALLS, type PoolDeps } from "./pools.ts";
 
 export interface AgentClientDeps extends PoolDeps {
   readonly logger: Logger;
+  /** Told of every short call once it is over. */
+  readonly onCall?: (call: AgentCall) => void;
 }
 
 export interface PinnedAgentClient extends AgentClient {
@@ -24,6 +28,8 @@ export interface PinnedAgentClient extends AgentClient {
 
 /** A mebibyte of log, as the route's own limit has it. */
 const LOG_LIMIT_BYTES = 1_048_576;
+/** A scrape through the master must end before Prometheus' own time-out, 10 s by default. */
+const METRICS_TIMEOUT_MS = 8_000;
 /** A probe answers quickly or not at all: it is asked while a host is being judged. */
 const HEALTH_TIMEOUT_MS = 5_000;
 
@@ -32,6 +38,16 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
   const streams = createPools(deps, LONG_STREAMS);
 
   const call = async (host: HostRecord, request: AgentRequest): Promise<Exchange> => {
+    const startMs = deps.clock.mono();
+    const answer = await callOnce(host, request);
+    deps.onCall?.({
+      hostId: host.id, hostName: host.name, kind: request.path.split(/[/?]/)[1] ?? "", ms: deps.clock.mono() - startMs,
+      outcome: answer.kind === "answer" && answer.status < 500 ? "ok" : "failure",
+      bytesSent: request.body === undefined ? 0 : Buffer.byteLength(JSON.stringify(request.body)), bytesReceived: answer.kind === "answer" ? answer.bytes.length : 0,
+    });
+    return answer;
+  };
+  const callOnce = async (host: HostRecord, request: AgentRequest): Promise<Exchange> => {
     try {
       const answer = await exchange(await pools.poolFor(host), deps.clock, request);
       // After a failure the next call starts from the name again, which may by then have another address.
@@ -92,6 +108,14 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
       const ms = deps.clock.mono() - startedMs;
       const health = parsed(agentHealth, answer, [200]);
       return health === undefined ? { ok: false, ms, error: strange(answer) } : { ok: true, ms, health };
+    },
+
+    async metrics(host) {
+      const answer = await call(host, { method: "GET", path: "/metrics", maxBytes: METRICS_LIMIT_BYTES, totalMs: METRICS_TIMEOUT_MS });
+      const text = answer.kind === "answer" && answer.status === 200 ? readExposition(answer.bytes) : undefined;
+      if (text !== undefined) return text;
+      if (answer.kind === "answer" && answer.status === 404 && refusalOf(answer.bytes)?.code === "route_not_found") throw new SkepError("metrics_unsupported", `host ${host.name}: its agent has no metrics`);
+      throw refusalError(host, answer, answer.kind === "answer" && answer.status === 200 ? "what it gave out is not Prometheus' text format" : strange(answer));
     },
 
     async logs(host, placementId, component, offset, limit) {
