@@ -45,6 +45,7 @@ const AGENT_REQUESTS: Record<AgentRouteId, { path: string; body?: unknown }> = {
   agentCancelJob: { path: `/jobs/${NIL}/cancel`, body: { reason: "operator" } },
   agentStatus: { path: "/status" },
   agentHealth: { path: "/health" },
+  agentMetrics: { path: "/metrics" },
   agentLogs: { path: `/logs/${NIL}/web` },
   agentExec: { path: `/exec/${NIL}/web`, body: { command: ["/bin/true"] } },
 };
