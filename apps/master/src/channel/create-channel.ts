@@ -12,6 +12,7 @@ import { checkAgentAddress } from "../agents/address.ts";
 import type { AgentControl } from "../control/control.ts";
 import type { Identity } from "../identity/create-identity.ts";
 import type { MasterMetrics } from "../metrics/master-metrics.ts";
+import { codeOf } from "../problem.ts";
 import { createAuthenticator } from "./authenticate.ts";
 import { DEFAULT_GATE } from "./handshake-gate.ts";
 import { parseBody } from "./parse-body.ts";
@@ -126,7 +127,7 @@ export function createChannel(deps: ChannelDeps): Channel {
       },
       // Wherever it was refused: by its certificate, its pace, its body or the ledger.
       onError: (_request, _reply, error, done) => {
-        if (route.id === "heartbeat") deps.observe?.onHeartbeat((error as unknown) instanceof SkepError ? (error as unknown as SkepError).code : "internal");
+        if (route.id === "heartbeat") deps.observe?.onHeartbeat(codeOf(error));
         done();
       },
       onResponse: (request, _reply, done) => {
