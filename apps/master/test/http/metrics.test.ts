@@ -78,7 +78,7 @@ test("a token that the ledger no longer knows is refused at once, remembered or 
   answer = async () => token;
   await ask();
   answer = away;
-  await clock.advance(REMEMBERED_MS + 1);
+  clock.advance(REMEMBERED_MS + 1);
   await expect(ask()).rejects.toThrow();
   answer = () => Promise.reject(new TypeError("a bug"));
   await expect(ask()).rejects.toThrow("a bug");
