@@ -92,7 +92,7 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
       return seen.length === 3 && seen.every((one) => one.endsWith(" up")) ? seen : undefined;
     }, { what: "three targets are up", timeoutMs: 60_000 });
     expect(up).toEqual(["skep-agents bee-1 up", "skep-agents bee-2 up", "skep-master  up"]);
-    expect((await prometheus.query("worker_agent_startup_total")).map(({ labels, value }) => [labels["instance"], value]).sort()).toEqual([["bee-1", 1], ["bee-2", 1]]);
+    expect((await prometheus.query("worker_agent_startup_total")).map(({ labels, value }) => `${labels["instance"]} ${value}`).sort()).toEqual(["bee-1 1", "bee-2 1"]);
   });
 
   test("the rules load, and one dead host of three is an alert on its way", async () => {

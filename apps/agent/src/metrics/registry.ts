@@ -17,9 +17,12 @@ export function createInstruments<T extends Readonly<Record<string, MetricRow>>>
   return Object.fromEntries(Object.entries(table).map(([key, row]) => [key, make(row)])) as Instruments<T>;
 }
 
+/** Between two looks at the event loop; its lag is told with this in it. Shorter costs CPU: 10 ms, the library's own, are a hundredth of a core of every host, for nothing. */
+const LOOP_LOOK_MS = 50;
+
 /** Memory, CPU, event loop, garbage collection. Watches the process for as long as it lives: once per process, from its main. */
 export function watchProcess(registry: Registry): void {
-  collectDefaultMetrics({ register: registry });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LOOP_LOOK_MS });
   for (const name of MISNAMED) registry.removeSingleMetric(name);
 }
 
