@@ -133,6 +133,13 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
     await expect(prometheus.query("sum(rate(")).rejects.toThrow(/parse error/);
   });
 
+  test("a decommissioned host's series end", async () => {
+    const about = async (): Promise<number> => (await (await fetch(`${site.fleet.api.url}/metrics`, { headers: { authorization: `Bearer ${token}` } })).text()).split("\n").filter((line) => line.includes('host="bee-3"')).length;
+    expect(await about()).toBeGreaterThan(0);
+    expect((await site.fleet.api.call("DELETE", "/v1/hosts/bee-3?force=true")).status).toBeLessThan(300);
+    await eventually(async () => (await about()) === 0, { what: "the master tells of it no more" });
+  });
+
   test("a token that is revoked ends the scrapes of the master, and the rules say so", async () => {
     const { items } = await site.fleet.api.get<{ items: { id: string; name: string }[] }>("/v1/tokens");
     expect((await site.fleet.api.call("DELETE", `/v1/tokens/${items.find((one) => one.name === "prometheus")!.id}`)).status).toBeLessThan(300);
