@@ -17,6 +17,7 @@ import { createExecutor } from "./executor/create-executor.ts";
 import type { Executor } from "./executor/types.ts";
 import { createIdentityKeeper } from "./identity/keeper.ts";
 import type { JournalStore } from "./journal/records.ts";
+import { createAgentMetrics } from "./metrics/create-metrics.ts";
 import { createReporter } from "./reporter/create-reporter.ts";
 import { createHandlers, healthOf, type RouteFacts } from "./routes/handlers.ts";
 import { createLocalServer } from "./routes/create-local-server.ts";
@@ -43,6 +44,8 @@ export interface AgentDeps extends AllowanceDeps {
   readonly boot: readonly BootStage[];
   readonly rebootMark: RebootMark;
   readonly failpoint?: ((name: string) => void) | undefined;
+  /** This process is this agent's alone: its metrics tell of memory, CPU and the event loop too. */
+  readonly ownsProcess?: boolean;
 }
 
 export interface AgentFacts {
@@ -79,7 +82,17 @@ const BOOT_PATIENCE_MS = 5_000;
 export function createAgent(deps: AgentDeps): Agent {
   const { clock, rng, logger } = deps;
   const leaving = new AbortController();
-  const executor = createExecutor({ ...deps, bootId: uuidv7(clock.now(), rng), hash: specHash, failpoint: deps.failpoint });
+  let stages = deps.boot;
+  const metrics = createAgentMetrics({
+    clock, version: AGENT_VERSION, nodeVersion: process.version, process: deps.ownsProcess === true,
+    now: {
+      ready: () => ready(),
+      outbox: () => executor.outbox(),
+      certNotAfter: () => keeper.link()?.cert.not_after,
+      boot: () => ({ stages, results: boot.results(), report: boot.report() }),
+    },
+  });
+  const executor = createExecutor({ ...deps, bootId: uuidv7(clock.now(), rng), hash: specHash, failpoint: deps.failpoint, onJobEnded: metrics.onJobEnded });
   const eyesByDriver = new Map(deps.drivers.map((driver) => [driver.name, createEyes([driver], clock)]));
   const noEyes = createEyes([], clock);
   const boot = createBootSequence({
@@ -89,7 +102,7 @@ export function createAgent(deps: AgentDeps): Agent {
     onChange: () => reporter.changed(),
   });
   const execs = createExecs({ eyes: createEyes(deps.drivers, clock), phase: () => executor.phase(), allowed: deps.allowed, clock, logger });
-  const facts: RouteFacts = { executor, execs, phase: () => executor.phase(), boot: boot.report, version: AGENT_VERSION, hostId: () => keeper.current()?.hostId };
+  const facts: RouteFacts = { executor, execs, phase: () => executor.phase(), boot: boot.report, version: AGENT_VERSION, hostId: () => keeper.current()?.hostId, metrics: metrics.render };
   let server: AgentServer | undefined;
   let agentPort: number | undefined;
   let localPort: number | undefined;
@@ -112,7 +125,7 @@ export function createAgent(deps: AgentDeps): Agent {
     return agentPort === undefined ? undefined : `https://${hostInUrl(deps.listen.host)}:${agentPort}`;
   };
   const reporter = createReporter({
-    executor, clock, rng, logger, agentVersion: AGENT_VERSION, hostBootId: deps.hostBootId, agentUrl, failpoint: deps.failpoint, boot: boot.report,
+    executor, clock, rng, logger, agentVersion: AGENT_VERSION, hostBootId: deps.hostBootId, agentUrl, failpoint: deps.failpoint, boot: boot.report, observe: metrics,
     capabilities: () => [...deps.drivers.filter((driver) => driver.available?.() ?? true).map((driver) => `driver:${driver.name}`), ...allowanceCapabilities(deps.allowed())], resources: deps.resources,
     link: () => keeper.link(),
     reloadIdentity: () => keeper.reload(),
@@ -121,7 +134,7 @@ export function createAgent(deps: AgentDeps): Agent {
     onAccepted: () => keeper.onAccepted(),
   });
   const ready = (): boolean => executor.phase() === "ready" && reporter.registered() && agentPort !== undefined;
-  const local = deps.localPort === undefined ? undefined : createLocalServer({ health: () => healthOf(facts), ready });
+  const local = deps.localPort === undefined ? undefined : createLocalServer({ health: () => healthOf(facts), ready, metrics: metrics.render });
 
   async function openListener(identity: AgentIdentity): Promise<void> {
     if (server !== undefined || leaving.signal.aborted) return;
@@ -140,6 +153,7 @@ export function createAgent(deps: AgentDeps): Agent {
   }
 
   async function begin(): Promise<void> {
+    metrics.onStarted();
     if (local !== undefined) localPort = await local.listen(deps.localPort!);
     await keeper.start(leaving.signal);
     if (keeper.current() === undefined) logger.warn({ agentDir: deps.agentDir }, "not enrolled yet: waiting for an identity (skep agent enrol NAME.skep)");
@@ -203,7 +217,10 @@ export function createAgent(deps: AgentDeps): Agent {
     whenReady,
     ready,
     reloadIdentity: () => keeper.reload(),
-    reconfigure: boot.reconfigure,
+    reconfigure: (next) => {
+      stages = next;
+      boot.reconfigure(next);
+    },
     bootResults: boot.results,
     executor,
     hostId: () => keeper.current()?.hostId,

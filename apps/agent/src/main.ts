@@ -68,7 +68,7 @@ async function run(first: AgentConfig, json: boolean): Promise<void> {
     agentDir: config.agentDir, journal, drivers: [processes, containers, createNoopDriver({ stateDir: noop, clock, rng })], clock, rng, logger,
     policy: PRODUCTION_POLICY, hostBootId: bootId, listen: { host: config.listen, port: config.port },
     localPort: config.localPort, agentUrl: config.agentUrl, resources: () => readResources(config.stateDir), failpoint: failpointOf(config),
-    boot: config.boot, rebootMark: openRebootMark(join(config.stateDir, "host-boot-id"), bootId), allowed: () => config.allow, realpath: realPath,
+    boot: config.boot, rebootMark: openRebootMark(join(config.stateDir, "host-boot-id"), bootId), allowed: () => config.allow, realpath: realPath, ownsProcess: true,
   });
   hostId = () => agent.hostId();
 

@@ -157,7 +157,7 @@ describe("what they answer", () => {
     expect((await call("POST", "/deploy", undefined, { raw: fill(1_048_576) })).json.code).toBe("invalid_request");
   });
 
-  test("the loopback listener answers without a certificate, and only about being alive", async () => {
+  test("the loopback listener answers without a certificate, and only about being alive and in numbers", async () => {
     const local = (await rig.agent.whenReady).local_url!;
     expect((await fetch(`${local}/health`)).status).toBe(200);
     expect((await fetch(`${local}/ready`)).status).toBe(200);

@@ -53,6 +53,11 @@ const events = async (kind: string): Promise<string[]> => (await fleet.api.get(`
 
 test("stopped for ten seconds: 503 and not ready meanwhile, then everything goes on by itself", async () => {
   await succeeds(fleet.api, "/v1/deployments", { name: "before", spec: noop(0), placement: { hosts: ["bee-1", "bee-2"] } });
+  const scrape = async (): Promise<{ status: number; text: string }> => {
+    const response = await fetch(`${fleet.api.url}/metrics`, { headers: { authorization: `Bearer ${fleet.api.token}` } });
+    return { status: response.status, text: await response.text() };
+  };
+  expect((await scrape()).text).toMatch(/^master_hosts\{liveness="active"\} \d+$/m);
   const { pid } = fleet.master.ready();
   const agentPids = agents.map((agent) => agent.program()!.pid);
   const back = awayFor(AWAY_MS, () => database.stop());
@@ -67,6 +72,14 @@ test("stopped for ten seconds: 503 and not ready meanwhile, then everything goes
   expect(await fleet.api.call("GET", "/readyz")).toMatchObject({ status: 503, body: { status: "not_ready" } });
   expect((await fleet.api.call("GET", "/healthz")).status).toBe(200);
   expect((await fleet.api.call("GET", "/v1/hosts")).status).toBe(503);
+  // Who watches the master must see it now of all times: all but what only the ledger knows.
+  const blind = await eventually(async (status) => {
+    const { status: code, text } = await scrape();
+    status(`${code} ${text.slice(0, 300)}`);
+    return code === 200 && /^master_scrape_errors_total [1-9]/m.test(text) ? { text } : undefined;
+  }, { what: "a scrape that says that the ledger could not be read" });
+  expect(blind.text).toMatch(/^process_resident_memory_bytes \d+$/m);
+  expect(blind.text).not.toMatch(/^master_hosts\{/m);
   await back;
 
   await eventually(async () => (await fleet.api.call("GET", "/readyz")).status === 200, { what: "the master is ready again", timeoutMs: 30_000 });

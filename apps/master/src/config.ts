@@ -11,6 +11,7 @@ import { checkTrustDomain } from "@skep/pki";
 import { LOG_LEVELS } from "@skep/runtime";
 import { isIP } from "node:net";
 import { z } from "zod";
+import { DEFAULT_METRIC_HOSTS } from "./metrics/create-metrics.ts";
 import { parseFailpoint, type FailpointSetting } from "./failpoint.ts";
 
 export interface MasterConfig {
@@ -28,6 +29,8 @@ export interface MasterConfig {
   readonly probeThresholds: ProbeThresholds;
   readonly trustDomain: string;
   readonly allowLoopbackAgents: boolean;
+  /** Hosts with a label of their own in the metrics; the rest is told of together. */
+  readonly metricsMaxHosts: number;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly failpoint: FailpointSetting | undefined;
   /** Started by a supervisor that holds our stdin. */
@@ -49,6 +52,7 @@ export const USAGE = `skep-master: the control plane
   --probe-successes N         in a row: reachable again     SKEP_PROBE_SUCCESSES (${PROBE_THRESHOLDS.successes})
   --trust-domain NAME         of the SPIFFE ids             SKEP_TRUST_DOMAIN   (skep.local)
   --allow-loopback-agents     agents on this machine        SKEP_ALLOW_LOOPBACK_AGENTS
+  --metrics-max-hosts N       hosts with their own label    SKEP_METRICS_MAX_HOSTS (${DEFAULT_METRIC_HOSTS})
   --log-level LEVEL           ${LOG_LEVELS.join(", ")}   SKEP_LOG_LEVEL (info)
   --json                      one JSON line on stdout once ready; logs always go to stderr
 `;
@@ -56,7 +60,8 @@ export const USAGE = `skep-master: the control plane
 const FLAGS = {
   "state-dir": { type: "string" }, "api-listen": { type: "string" }, "api-port": { type: "string" }, "api-tls-cert": { type: "string" }, "api-tls-key": { type: "string" },
   "swarm-listen": { type: "string" }, "swarm-port": { type: "string" }, "enrol-port": { type: "string" }, advertise: { type: "string" },
-  "heartbeat-interval-ms": { type: "string" }, "probe-failures": { type: "string" }, "probe-successes": { type: "string" }, "trust-domain": { type: "string" }, "allow-loopback-agents": { type: "boolean" }, "log-level": { type: "string" },
+  "heartbeat-interval-ms": { type: "string" }, "probe-failures": { type: "string" }, "probe-successes": { type: "string" }, "trust-domain": { type: "string" }, "allow-loopback-agents": { type: "boolean" },
+  "log-level": { type: "string" }, "metrics-max-hosts": { type: "string" },
   failpoint: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean" },
 } as const;
 
@@ -73,6 +78,9 @@ const because = <T>(parse: (text: string) => T) => (text: string, context: z.Ref
     return z.NEVER;
   }
 };
+/** Beyond this a scrape takes longer than the event loop can spare. */
+const MAX_METRIC_HOSTS = 20_000;
+const metricHosts = `must be a whole number from 0 to ${MAX_METRIC_HOSTS}`;
 const interval = `must be a whole number from ${MIN_HEARTBEAT_INTERVAL_MS} to ${MAX_HEARTBEAT_INTERVAL_MS}`;
 
 const threshold = `must be a whole number from 1 to ${MAX_PROBE_THRESHOLD}`;
@@ -94,6 +102,7 @@ const settings = z.object({
   SKEP_PROBE_SUCCESSES: inARow.default(PROBE_THRESHOLDS.successes),
   SKEP_TRUST_DOMAIN: z.string().transform(because(checkTrustDomain)).default("skep.local"),
   SKEP_ALLOW_LOOPBACK_AGENTS: yes.default(false),
+  SKEP_METRICS_MAX_HOSTS: z.string().regex(/^\d{1,6}$/, metricHosts).transform(Number).refine((hosts) => hosts <= MAX_METRIC_HOSTS, metricHosts).default(DEFAULT_METRIC_HOSTS),
   SKEP_LOG_LEVEL: z.enum(LOG_LEVELS as [(typeof LOG_LEVELS)[number], ...(typeof LOG_LEVELS)[number][]]).default("info"),
   SKEP_FAILPOINT: z.string().transform(because(parseFailpoint)).optional(),
   SKEP_ALLOW_FAILPOINTS: yes.default(false),
@@ -130,6 +139,7 @@ export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     probeThresholds: { failures: all.SKEP_PROBE_FAILURES, successes: all.SKEP_PROBE_SUCCESSES },
     trustDomain: all.SKEP_TRUST_DOMAIN,
     allowLoopbackAgents: all.SKEP_ALLOW_LOOPBACK_AGENTS,
+    metricsMaxHosts: all.SKEP_METRICS_MAX_HOSTS,
     logLevel: all.SKEP_LOG_LEVEL,
     failpoint: all.SKEP_FAILPOINT,
     supervised: all.SKEP_SUPERVISED,

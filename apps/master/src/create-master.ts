@@ -3,7 +3,7 @@
  * no clock of its own and no file, so that a test can run several in one process.
  */
 import { SkepError, PRODUCTION_POLICY, timingsFor, type Clock, type Logger, type Policy, type Rng, type Store } from "@skep/core";
-import type { Authority } from "@skep/pki";
+import { certFacts, type Authority } from "@skep/pki";
 import { createBackgroundTasks, specHash } from "@skep/runtime";
 import { createAgentClient } from "./agents/client.ts";
 import { recordTransition } from "./agents/record-transition.ts";
@@ -17,6 +17,8 @@ import type { OperatorLimits } from "./http/settings.ts";
 import { createIdentity } from "./identity/create-identity.ts";
 import { createMasterCredentials } from "./identity/master-credentials.ts";
 import { runLoops } from "./loops/run-loops.ts";
+import { createMasterMetrics, DEFAULT_METRIC_HOSTS } from "./metrics/create-metrics.ts";
+import { observedStore } from "./metrics/observed-store.ts";
 import type { MasterConfig } from "./config.ts";
 import { VERSION } from "./version.ts";
 
@@ -30,6 +32,8 @@ export interface MasterLimits {
   readonly channel?: Partial<ChannelLimits>;
   readonly door?: Partial<DoorLimits>;
   readonly operator?: Partial<OperatorLimits>;
+  /** Hosts that have a label of their own in the metrics. */
+  readonly metricHosts?: number;
 }
 
 export interface MasterDeps {
@@ -41,6 +45,8 @@ export interface MasterDeps {
   readonly logger: Logger;
   readonly policy?: Policy;
   readonly limits?: MasterLimits;
+  /** This process is this master's alone: its metrics tell of memory, CPU and the event loop too. */
+  readonly ownsProcess?: boolean;
 }
 
 export interface MasterAddresses {
@@ -62,10 +68,15 @@ export interface Master {
 const DRAIN_MS = 2_000;
 
 export async function createMaster(deps: MasterDeps): Promise<Master> {
-  const { config, store, authority, clock, rng, logger } = deps;
+  const { config, authority, clock, rng, logger } = deps;
   const { trustDomain } = authority;
   const timings = timingsFor(config.heartbeatIntervalMs);
   checkBind(config.apiListen, config.apiTls !== undefined);
+  const metrics = createMasterMetrics({
+    store: deps.store, clock, logger, version: VERSION, nodeVersion: process.version, heartbeatIntervalMs: config.heartbeatIntervalMs, caNotAfter: certFacts(authority.certPem).notAfter,
+    maxHosts: deps.limits?.metricHosts ?? DEFAULT_METRIC_HOSTS, process: deps.ownsProcess === true,
+  });
+  const store = observedStore(deps.store, metrics);
 
   const tasks = createBackgroundTasks({ clock, logger });
   const masterNames = [...new Set([...config.advertise, "localhost", "127.0.0.1"])];
@@ -79,24 +90,32 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
   const agents = createAgentClient({
     identity: credentials.current, pinsOf: identity.pins.pinsOf, trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger,
     observer: {
-      onTransition: (change) => tasks.track("breaker event", recordTransition(store, change)),
+      onCall: ({ host, outcome, ms, bytesSent, bytesReceived }) => metrics.onCall({ hostId: host.id, hostName: host.name, outcome, ms, bytesSent, bytesReceived }),
+      onTransition: (change) => {
+        metrics.onTransition({ hostId: change.host.id, hostName: change.host.name, to: change.to });
+        tasks.track("breaker event", recordTransition(store, change));
+      },
     },
   });
   identity.pins.onChange((hostIds) => {
-    for (const hostId of hostIds) agents.forget(hostId);
+    for (const hostId of hostIds) {
+      agents.forget(hostId);
+      // Nobody may speak for it any more: it was decommissioned, or will be called anew once it is enrolled again.
+      if (identity.pins.isFresh() && identity.pins.pinsOf(hostId).size === 0) metrics.forgetHost(hostId);
+    }
   });
   const control = await createControl(
-    { store, agents, clock, rng, logger, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint) },
+    { store, agents, clock, rng, logger, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint), observe: metrics },
     { rotateWanted: identity.pins.rotationWanted, probing: { thresholds: config.probeThresholds } },
   );
   const channel = createChannel({
-    control, identity, store, credentials: credentials.current(), trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger, tasks,
+    control, identity, store, credentials: credentials.current(), trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger, tasks, observe: metrics,
     limits: { ...channelLimits(config.heartbeatIntervalMs), ...deps.limits?.channel },
   });
   const door = createDoor({ identity, credentials: credentials.current(), clock, logger, limits: { ...DOOR_LIMITS, ...deps.limits?.door } });
   let listening = false;
   const api = await createOperatorListener({
-    store, control, identity, agents, clock, rng, logger, timings, version: VERSION, trustDomain, caSha256: authority.sha256,
+    store, control, identity, agents, metrics, clock, rng, logger, timings, version: VERSION, trustDomain, caSha256: authority.sha256,
     allowLoopbackAgents: config.allowLoopbackAgents,
     tls: config.apiTls,
     limits: deps.limits?.operator,

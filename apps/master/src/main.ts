@@ -54,7 +54,7 @@ async function run(config: MasterConfig, logger: Logger): Promise<number> {
     const store = await createPostgresStore({ url: config.databaseUrl, logger, clock, rng, applicationName: "skep-master" });
     try {
       const bootstrapToken = await ensureAdminToken(store, config.stateDir, rng);
-      const master = await createMaster({ config, store, authority, clock, rng, logger });
+      const master = await createMaster({ config, store, authority, clock, rng, logger, limits: { metricHosts: config.metricsMaxHosts }, ownsProcess: true });
       try {
         const { apiUrl, swarmUrl, enrolUrl } = await master.listen();
         const ready = {

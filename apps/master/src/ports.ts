@@ -1,5 +1,5 @@
 /** What the master's control code needs of the world besides the store: agents to talk to, and itself described. */
-import type { CallSummary, CircuitView, Clock, DispatchAnswer, HostId, HostRecord, Logger, Policy, Rng, Store, Timings } from "@skep/core";
+import type { CallSummary, CancelReason, CircuitView, Clock, DeltaResult, DispatchAnswer, FailureCode, HostId, HostRecord, LifecycleRow, Logger, Policy, Rng, Store, Timings } from "@skep/core";
 import type { AgentHealth, CancelReply, cancelRequest, DeployCommand, DryRunReply, ExecCommand, ExecFrame, JobView, MutateCommand, PendingJob } from "@skep/protocol";
 import type { z } from "zod";
 
@@ -35,6 +35,11 @@ export interface AgentClient {
   cancel(host: HostRecord, jobId: string, request: z.input<typeof cancelRequest>): Promise<{ readonly kind: "answer"; readonly reply: CancelReply } | Silent>;
   /** An abort gives the question up: what comes back then says nothing of the host. */
   health(host: HostRecord, signal?: AbortSignal): Promise<HealthAnswer>;
+  /**
+   * The agent's metrics in Prometheus' text format, at most a mebibyte. Throws SkepError: `host_unreachable` when none
+   * came or what came is not that format, `metrics_unsupported` when the agent is too old to have any.
+   */
+  metrics(host: HostRecord): Promise<string>;
   /** Throws SkepError `host_unreachable` or `logs_not_found`. `offset` may be negative: from the end. */
   logs(host: HostRecord, placementId: string, component: string, offset: number, limit: number): Promise<{ readonly data: Uint8Array; readonly nextOffset: number }>;
   /**
@@ -54,6 +59,23 @@ export interface OpenExec {
   readonly frames: AsyncIterable<ExecFrame>;
 }
 
+export const DISPATCH_RESULTS = ["accepted", "put_off", "ended", "unrecorded"] as const;
+export type DispatchResult = (typeof DISPATCH_RESULTS)[number];
+
+/** Why the sweep changed a row: taken from the agent's answer, lost, failed for a reason, or a cancel was confirmed. */
+export type SweepReason = "adopted" | "lost" | FailureCode | CancelReason;
+
+/** Told of what was done, after it is committed; decides nothing and must not throw. */
+export interface ControlObserver {
+  onDelta(result: DeltaResult): void;
+  onDispatch(result: DispatchResult): void;
+  onProbe(answer: HealthAnswer): void;
+  onSweepRow(reason: SweepReason): void;
+  onSweep(ms: number): void;
+  /** Also of rows that end outside of the control: a decommission's. */
+  onRowEnded(row: Pick<LifecycleRow, "operation" | "status">): void;
+}
+
 export interface ControlDeps {
   readonly store: Store;
   readonly agents: AgentClient;
@@ -66,6 +88,7 @@ export interface ControlDeps {
   readonly hash: (value: unknown) => string;
   /** Named instants at which a test may stop the process: `SKEP_FAILPOINT`. Does nothing in production. */
   readonly failpoint: (name: Failpoint) => void;
+  readonly observe?: Omit<ControlObserver, "onRowEnded"> | undefined;
 }
 
 export const FAILPOINTS = ["before_commit", "after_commit", "after_claim", "before_push", "after_push", "before_record", "before_beat_commit", "after_beat_commit"] as const;

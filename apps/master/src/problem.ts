@@ -53,6 +53,9 @@ export function sendProblem(reply: FastifyReply, error: unknown, requestId: stri
   return reply.code(status).header("content-type", PROBLEM_CONTENT_TYPE).serializer(JSON.stringify).send(body);
 }
 
+/** The code under which an error is answered. */
+export const codeOf = (error: unknown): ErrorCode => (error instanceof SkepError ? error : fromFramework(error))?.code ?? "internal";
+
 /** What fastify itself refuses, in our vocabulary. `undefined` = not an error of the request: ours. */
 function fromFramework(error: unknown): SkepError | undefined {
   if (!(error instanceof Error)) return undefined;

@@ -68,6 +68,7 @@ export const ERRORS = {
   lifecycle_terminal: { status: 409, retryable: false, title: "The lifecycle row has already ended", fix: "Nothing is left to cancel; its status is in `detail`." },
   // running commands in components
   exec_not_allowed: { status: 403, retryable: false, title: "The host does not allow running commands in its workloads", fix: "Its owner allows it in the agent's own configuration on that host (allow.exec); no API can." },
+  metrics_unsupported: { status: 422, retryable: false, title: "The host's agent is too old to tell its metrics", fix: "Update the agent on that host." },
   exec_unsupported: { status: 422, retryable: false, title: "The component's driver cannot run commands", fix: "Use a component of the process or docker driver." },
   exec_already_sent: { status: 409, retryable: false, title: "That request has already sent its command, whose output is not kept", fix: "Look what became of it with `skep audit`; to run it again send a new request with a new Idempotency-Key." },
   exec_outcome_unknown: { status: 502, retryable: false, title: "The host was lost while the command ran", fix: "Whether it ended is not known; the agent kills it once it notices. Look before you run it again." },

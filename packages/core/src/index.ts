@@ -45,4 +45,5 @@ export * from "./reconcile/decide-reconcile.ts";
 export * from "./reconcile/decide-notice.ts";
 export * from "./reconcile/assess-drift.ts";
 export * from "./liveness/decide-health.ts";
+export * from "./metrics/index.ts";
 export * from "./explain/index.ts";

@@ -9,3 +9,4 @@ export * from "./operator.ts";
 export * from "./routes.ts";
 export * from "./exec.ts";
 export * from "./logs.ts";
+export * from "./metrics.ts";

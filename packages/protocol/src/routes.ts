@@ -27,6 +27,7 @@ const master = { kind: "master" } as const;
 export const OPERATOR_ROUTES = [
   { id: "getHealthz", method: "GET", path: "/healthz", access: open, summary: "The process is alive" },
   { id: "getReadyz", method: "GET", path: "/readyz", access: open, summary: "The master can do its work; 503 when not" },
+  { id: "getMetrics", method: "GET", path: "/metrics", access: viewer, summary: "This master's metrics, in Prometheus' text format" },
   { id: "getVersion", method: "GET", path: "/v1/version", access: viewer, summary: "Version and the settings agents are told" },
   { id: "createHost", method: "POST", path: "/v1/hosts", access: admin, summary: "Create a host and its enrolment bundle" },
   { id: "listHosts", method: "GET", path: "/v1/hosts", access: viewer, summary: "List hosts" },
@@ -36,6 +37,7 @@ export const OPERATOR_ROUTES = [
   { id: "getHostHealth", method: "GET", path: "/v1/hosts/:host/health", access: viewer, summary: "Health with reasons" },
   { id: "resetBreaker", method: "POST", path: "/v1/hosts/:host/breaker/reset", access: operator, summary: "Call the host again at once, from every master" },
   { id: "listHeartbeats", method: "GET", path: "/v1/hosts/:host/heartbeats", access: viewer, summary: "The last 64 beats" },
+  { id: "getHostMetrics", method: "GET", path: "/v1/hosts/:host/metrics", access: viewer, summary: "The metrics of the host's agent, asked of it now: for a Prometheus that cannot reach it" },
   { id: "listHostCerts", method: "GET", path: "/v1/hosts/:host/certs", access: viewer, summary: "Pinned certificates" },
   { id: "createBundle", method: "POST", path: "/v1/hosts/:host/bundle", access: admin, summary: "A new bundle for a host, for example after a rebuild" },
   { id: "rotateHost", method: "POST", path: "/v1/hosts/:host/rotate", access: admin, summary: "Tell the agent to rotate its certificate" },
@@ -89,6 +91,7 @@ export const AGENT_ROUTES = [
   { id: "agentCancelJob", method: "POST", path: "/jobs/:job_id/cancel", access: master, summary: "Stop a job for certain" },
   { id: "agentStatus", method: "GET", path: "/status", access: master, summary: "The snapshot a beat carries" },
   { id: "agentHealth", method: "GET", path: "/health", access: master, summary: "Alive, and in which phase" },
+  { id: "agentMetrics", method: "GET", path: "/metrics", access: master, summary: "The agent's metrics, in Prometheus' text format" },
   { id: "agentLogs", method: "GET", path: "/logs/:placement_id/:component", access: master, summary: "Captured output from an offset" },
   { id: "agentExec", method: "POST", path: "/exec/:placement_id/:component", access: master, summary: "Run a command in a running component; frames until its end" },
 ] as const satisfies readonly Route[];
@@ -96,6 +99,7 @@ export const AGENT_ROUTES = [
 /** Plain HTTP on loopback only. */
 export const AGENT_LOCAL_ROUTES = [
   { id: "localHealth", method: "GET", path: "/health", access: open, summary: "Alive, and in which phase" },
+  { id: "localMetrics", method: "GET", path: "/metrics", access: open, summary: "The agent's metrics, in Prometheus' text format; before it is enrolled, too" },
   { id: "localReady", method: "GET", path: "/ready", access: open, summary: "200 when it takes commands, else 503" },
 ] as const satisfies readonly Route[];
 

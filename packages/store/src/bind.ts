@@ -10,6 +10,7 @@ import type { Db } from "./db.ts";
 import * as deployments from "./deployments.ts";
 import { markSent } from "./dispatch.ts";
 import * as events from "./events.ts";
+import { fleetGauges } from "./gauges.ts";
 import { guard } from "./guard.ts";
 import * as hosts from "./hosts.ts";
 import * as idempotency from "./idempotency.ts";
@@ -42,6 +43,7 @@ export const bindReads = (db: Db, pinsDb: Db = db): Reads => ({
   findRollout: (id) => rollouts.findRollout(db, id),
   listRollouts: (query) => rollouts.listRollouts(db, query),
   fleetCounts: () => fleetCounts(db),
+  fleetGauges: (options) => fleetGauges(db, options),
   readEvents: (after, limit, filter) => events.readEvents(db, after, limit, filter),
   recentEvents: (limit, filter) => events.recentEvents(db, limit, filter),
   eventHead: () => events.eventHead(db),

@@ -70,5 +70,6 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     retain: (limits: Parameters<Store["retain"]>[0]) => pools.background.transaction((db) => retain(db, limits)),
   });
   let closed: Promise<void> | undefined;
-  return { ...reads, ...passes, onSignal: (listener) => signals.onSignal(listener), close: () => (closed ??= close()) };
+  const poolUse = (): ReturnType<Store["poolUse"]> => ({ beats: pools.beats.use(), api: pools.api.use(), background: pools.background.use() });
+  return { ...reads, ...passes, poolUse, onSignal: (listener) => signals.onSignal(listener), close: () => (closed ??= close()) };
 }

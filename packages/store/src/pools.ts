@@ -3,7 +3,7 @@
  * end on both sides of the wire: the server's own timeouts, and the driver's for a server that no longer answers.
  */
 import { SkepError } from "@skep/core";
-import type { Logger, StorePool } from "@skep/core";
+import type { Logger, PoolUse, StorePool } from "@skep/core";
 import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import type { Db } from "./db.ts";
@@ -41,6 +41,7 @@ export interface ConnectionPool {
   /** Refuses with `overloaded` when more wait than could be served within the timeouts. */
   admit(): void;
   transaction<T>(work: (db: Db) => Promise<T>): Promise<T>;
+  use(): PoolUse;
   end(): Promise<void>;
 }
 
@@ -57,14 +58,16 @@ export function createPool(options: PoolOptions): ConnectionPool {
   const pool = new pg.Pool({ ...connectionConfig(options.url, `${options.applicationName}-${name}`), max: size });
   // An idle connection that the server ends emits here; without a listener it would end the process.
   pool.on("error", (error) => logger.warn({ pool: name, error: toStoreError(error).message }, "an idle database connection broke"));
+  // The driver counts as waiting whoever an idle or a new connection will serve in a moment.
+  const queuedNow = (): number => pool.waitingCount - pool.idleCount - (size - pool.totalCount);
   const admit = (): void => {
-    // The driver counts as waiting whoever an idle or a new connection will serve in a moment.
-    const queued = pool.waitingCount - pool.idleCount - (size - pool.totalCount);
+    const queued = queuedNow();
     if (queued > 2 * size) throw new SkepError("overloaded", `the ${name} queue for the database is full`, { retryAfterMs: 1_000 });
   };
   return {
     db: drizzle(pool),
     admit,
+    use: () => ({ open: pool.totalCount, idle: pool.idleCount, waiting: Math.max(0, queuedNow()), max: size }),
     end: () => pool.end(),
     async transaction(work) {
       admit();

@@ -14,7 +14,7 @@ import { createKeyedLock } from "../keyed-lock.ts";
 import { LOOK_LIMIT_MS } from "./limits.ts";
 import { createScheduler } from "./scheduler.ts";
 import { settleUnfinished } from "./settle-unfinished.ts";
-import type { CancelAsk, Executor, ExecutorDeps } from "./types.ts";
+import type { CancelAsk, Executor, ExecutorDeps, Outbox } from "./types.ts";
 import { viewPlacements } from "./view-placements.ts";
 
 /** What a caller may wait before it asks again. Shorter asks a busy host in vain; longer delays the first job after a boot. */
@@ -26,7 +26,7 @@ const ABANDON_LIMIT_MS = 6_000;
 
 export function createExecutor(deps: ExecutorDeps): Executor {
   const { clock, rng, logger, policy, bootId } = deps;
-  const ledger = createLedger({ store: deps.journal, policy, logger });
+  const ledger = createLedger({ store: deps.journal, policy, logger, onEnded: deps.onJobEnded });
   const { state } = ledger;
   const locks = createKeyedLock();
   const eyes = createEyes(deps.drivers, clock);
@@ -168,6 +168,12 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     return list;
   }
 
+  function outbox(): Outbox {
+    const ended = loaded ? [...state.jobs.values()].filter((entry) => entry.deltaId !== undefined && !entry.acked) : [];
+    const oldest = ended.reduce<JobEntry | undefined>((first, entry) => (first === undefined || (entry.endedSeq ?? 0) < (first.endedSeq ?? 0) ? entry : first), undefined);
+    return { size: ended.length, oldestEndedAt: oldest?.completedAt };
+  }
+
   async function ack(results: readonly { readonly delta_id: string }[]): Promise<void> {
     if (!loaded || results.length === 0) return;
     const ids = new Set(results.map((result) => result.delta_id));
@@ -222,6 +228,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       return { deployed: placements.some((placement) => placement.state !== "absent"), placements, ...(error === "" ? {} : { observed_error: error }) };
     },
     deltas,
+    outbox,
     ack,
     applyFloors: async (floors) => {
       const higher = floors.filter((floor) => {

@@ -2,6 +2,7 @@
 import type { AgentPhase, CancelReason, Clock, DeltaResult, Driver, JobStatus, Logger, ObservedComponent, Operation, Policy, ReportedPlacement, Rng } from "@skep/core";
 import type { AcceptedReply, CancelReply, Delta, DryRunReply, JobView, PendingJob } from "@skep/protocol";
 import type { AllowanceDeps } from "./check-allowances.ts";
+import type { LedgerDeps } from "../journal/ledger.ts";
 import type { Floor, JournalStore, PlacementEntry } from "../journal/records.ts";
 
 /** All I/O of the executor is behind these: it runs unchanged in the simulator. */
@@ -20,6 +21,13 @@ export interface ExecutorDeps extends AllowanceDeps {
   readonly maxConcurrentJobs?: number | undefined;
   /** Called at named points, for the tests that kill the process there. */
   readonly failpoint?: ((name: string) => void) | undefined;
+  readonly onJobEnded?: LedgerDeps["onEnded"];
+}
+
+export interface Outbox {
+  readonly size: number;
+  /** RFC 3339, of the job that ended first and is not acknowledged; undefined = there is none. */
+  readonly oldestEndedAt: string | undefined;
 }
 
 export interface InventoryItem {
@@ -86,6 +94,8 @@ export interface Executor {
   snapshot(limitMs?: number): Promise<StatusSnapshot>;
   /** Unacknowledged deltas, oldest first. */
   deltas(limit: number): readonly Delta[];
+  /** How much waits for an acknowledgement. */
+  outbox(): Outbox;
   /** Any verdict means that the master is done with the delta. */
   ack(results: readonly { readonly delta_id: string; readonly result: DeltaResult }[]): Promise<void>;
   /** Durable before it resolves. */

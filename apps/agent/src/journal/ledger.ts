@@ -3,8 +3,8 @@
  * taken; the op_seq given out in inventories never runs ahead of a record that is still being written (an inventory
  * that did would "prove" the absence of a job that was just accepted); compaction never races an append.
  */
-import { SkepError, type Logger, type Policy } from "@skep/core";
-import type { JournalRecord, JournalStore } from "./records.ts";
+import { SkepError, type Logger, type Operation, type Policy } from "@skep/core";
+import type { EndStatus, JournalRecord, JournalStore } from "./records.ts";
 import { applyRecord, emptyState, prune, snapshotOf, type JournalState } from "./state.ts";
 
 /** Records between compactions. Fewer: rewriting all the time; more: a longer file to read at start. */
@@ -21,7 +21,15 @@ export interface Ledger {
   settledSeq(): number;
 }
 
-export function createLedger({ store, policy, logger }: { store: JournalStore; policy: Policy; logger: Logger }): Ledger {
+export interface LedgerDeps {
+  readonly store: JournalStore;
+  readonly policy: Policy;
+  readonly logger: Logger;
+  /** A job's end is durable. Not told of what is read back at the start. */
+  readonly onEnded?: ((job: { readonly operation: Operation; readonly status: EndStatus }) => void) | undefined;
+}
+
+export function createLedger({ store, policy, logger, onEnded }: LedgerDeps): Ledger {
   const state = emptyState();
   const unsettled = new Set<number>();
   let issued = 0;
@@ -49,6 +57,10 @@ export function createLedger({ store, policy, logger }: { store: JournalStore; p
       await store.append(records, { sync: sync && policy.journal });
       for (const record of records) applyRecord(state, record);
       appended += records.length;
+      for (const record of records) {
+        const operation = record.kind === "ended" ? state.jobs.get(record.jobId)?.operation : undefined;
+        if (record.kind === "ended" && operation !== undefined) onEnded?.({ operation, status: record.status });
+      }
     } catch (cause) {
       logger.error({ err: cause }, "the journal could not be written");
       throw new SkepError("disk_full", `the journal could not be written (${codeOf(cause)})`, { cause });

@@ -6,6 +6,7 @@
 import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, jitter, toIso, type AgentPhase, type BootReport, type Clock, type Logger, type Rng } from "@skep/core";
 import { HEARTBEAT_BUDGET_BYTES, MAX_DELTAS, registerReply } from "@skep/protocol";
 import type { Executor } from "../executor/types.ts";
+import type { AgentMetrics } from "../metrics/create-metrics.ts";
 import { createBoundedLook } from "./bounded-look.ts";
 import type { Answer, Channel } from "./channel.ts";
 import { packReport } from "./pack.ts";
@@ -44,6 +45,7 @@ export interface ReporterDeps {
   /** What the machine has; a failure leaves it out of the beat. */
   readonly resources: () => Promise<Readonly<Record<string, number>>>;
   readonly failpoint?: ((name: string) => void) | undefined;
+  readonly observe?: Pick<AgentMetrics, "onRegistered" | "onHeartbeat" | "onDeregistered"> | undefined;
 }
 
 export interface Reporter {
@@ -194,6 +196,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
     session = reply.data.session_epoch;
     sessionHost = link.hostId;
     heard = true;
+    deps.observe?.onRegistered();
     takeInterval(reply.data.interval_ms);
     logger.info({ session, intervalMs }, "registered with the master");
     return true;
@@ -214,8 +217,10 @@ export function createReporter(deps: ReporterDeps): Reporter {
       session_epoch: session, seq: (seq += 1), op_seq: opSeq, sent_at: toIso(clock.now()), phase, interval_ms: Math.round(intervalMs),
       cert: link.cert, capabilities: deps.capabilities(), ...(resources === undefined ? {} : { resources }), ...(boot === undefined ? {} : { boot }), ...packed, status: { ...packed.status },
     });
+    deps.observe?.onHeartbeat(answer.kind !== "answer" ? "failed" : answer.status >= 300 ? "refused" : "ok");
     if (answer.kind !== "answer" || answer.status >= 300) return (await handleRefusal("heartbeat", answer, link)) ? "stale" : "done";
     accepted();
+    if (phase === "stopping") deps.observe?.onDeregistered();
     if (answer.status === 204) {
       await forget(packed.lifecycle.map((delta) => ({ delta_id: delta.delta_id, result: "applied" })));
       return "done";

@@ -1,6 +1,6 @@
 /** What each route of the agent does, by route id. A route without a handler here does not compile. */
 import { SkepError, isName, type AgentPhase, type BootReport } from "@skep/core";
-import { AGENT_ROUTES, EXEC_CONTENT_TYPE, cancelRequest, deployCommand, execCommand, mutateCommand, pendingJob, teardownCommand, type AgentHealth, type AgentRouteId, type BootReportJson, type PendingJob } from "@skep/protocol";
+import { AGENT_ROUTES, EXEC_CONTENT_TYPE, METRICS_CONTENT_TYPE, cancelRequest, deployCommand, execCommand, mutateCommand, pendingJob, teardownCommand, type AgentHealth, type AgentRouteId, type BootReportJson, type PendingJob } from "@skep/protocol";
 import { z } from "zod";
 import type { Execs } from "../exec/create-execs.ts";
 import type { Executor } from "../executor/types.ts";
@@ -13,6 +13,7 @@ export interface RouteFacts {
   readonly boot: () => BootReport | undefined;
   readonly version: string;
   readonly hostId: () => string | undefined;
+  readonly metrics: () => Promise<string>;
 }
 
 export interface RouteRequest {
@@ -63,6 +64,7 @@ export function createHandlers(facts: RouteFacts): Handlers {
     },
     agentStatus: async () => ({ status: 200, body: { ...(await executor.snapshot()), phase: phase(), boot_id: executor.bootId, ...executor.inventory() } }),
     agentHealth: async () => ({ status: 200, body: healthOf(facts) }),
+    agentMetrics: async () => ({ status: 200, body: await facts.metrics(), headers: { "content-type": METRICS_CONTENT_TYPE } }),
     agentExec: async ({ params, body }) => {
       const command = parse(execCommand, body);
       const placement = z.uuid().safeParse(params["placement_id"]);
@@ -79,7 +81,7 @@ export function createHandlers(facts: RouteFacts): Handlers {
   };
 }
 
-export function healthOf({ executor, phase, boot, version, hostId }: Omit<RouteFacts, "execs">): AgentHealth {
+export function healthOf({ executor, phase, boot, version, hostId }: Omit<RouteFacts, "execs" | "metrics">): AgentHealth {
   const id = hostId();
   const report = boot();
   return { status: "ok", phase: phase(), version, boot_id: executor.bootId, ...(id === undefined ? {} : { host_id: id }), ...(report === undefined ? {} : { boot: reportJson(report) }) };

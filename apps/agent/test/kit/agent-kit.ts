@@ -31,7 +31,7 @@ export async function startMaster(options: ConstructorParameters<typeof FakeMast
   return master;
 }
 
-export async function startAgent(master: FakeMaster, options: { dir?: string; leaf?: Leaf; urls?: string[]; enrolled?: boolean; driver?: ScriptedDriver; journalFault?: () => string | undefined; allowed?: () => Allowances; boot?: readonly BootStage[]; rebootMark?: RebootMark } = {}): Promise<AgentRig> {
+export async function startAgent(master: FakeMaster, options: { dir?: string; leaf?: Leaf; urls?: string[]; enrolled?: boolean; driver?: ScriptedDriver; journalFault?: () => string | undefined; allowed?: () => Allowances; boot?: readonly BootStage[]; rebootMark?: RebootMark; localPort?: number } = {}): Promise<AgentRig> {
   const { dir = tempDir("agent"), driver = new ScriptedDriver() } = options;
   const agentDir = join(dir, "identity");
   if (options.enrolled !== false) await saveIdentity(agentDir, identityOf(master.authority, options.leaf ?? hostLeaf(master.authority), options.urls ?? [master.url]));
@@ -49,7 +49,7 @@ export async function startAgent(master: FakeMaster, options: { dir?: string; le
   };
   const agent = createAgent({
     agentDir, journal, drivers: [driver], clock: systemClock(), rng: systemRng(), logger, policy: PRODUCTION_POLICY, hostBootId: "host-boot",
-    listen: { host: "127.0.0.1", port: 0 }, localPort: 0, agentUrl: undefined, resources: async () => ({}), allowed: options.allowed ?? (() => NO_ALLOWANCES), realpath: realPath,
+    listen: { host: "127.0.0.1", port: 0 }, localPort: options.localPort ?? 0, agentUrl: undefined, resources: async () => ({}), allowed: options.allowed ?? (() => NO_ALLOWANCES), realpath: realPath,
     boot: options.boot ?? [], rebootMark: options.rebootMark ?? { rebooted: false, settle: () => {} },
   });
   cleanups.push(async () => {

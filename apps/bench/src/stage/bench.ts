@@ -17,7 +17,7 @@ export interface Bench {
   /** An empty, migrated database. */
   database(): Promise<TempDatabase>;
   authority(): TempAuthority;
-  master(authority: TempAuthority, databaseUrl: string, heartbeatIntervalMs?: number): Promise<Master>;
+  master(authority: TempAuthority, databaseUrl: string, heartbeatIntervalMs?: number, env?: Readonly<Record<string, string>>): Promise<Master>;
   /** `entry` is a module below src, without its extension. */
   worker(entry: string): Worker;
 }
@@ -30,8 +30,8 @@ export async function openBench(config: BenchConfig, dir: string, say: (line: st
     config, dir, postgres, say,
     database: () => tempDatabase({ url: postgres.url }),
     authority: () => tempAuthority(),
-    master: ({ authority }, databaseUrl, heartbeatIntervalMs) =>
-      startMaster({ stateDir: join(dir, `master-${masters++}`), databaseUrl, authority, profileDir: config.profileDir, ...(heartbeatIntervalMs === undefined ? {} : { heartbeatIntervalMs }) }),
+    master: ({ authority }, databaseUrl, heartbeatIntervalMs, env) =>
+      startMaster({ stateDir: join(dir, `master-${masters++}`), databaseUrl, authority, profileDir: config.profileDir, ...(heartbeatIntervalMs === undefined ? {} : { heartbeatIntervalMs }), ...(env === undefined ? {} : { env }) }),
     worker: (entry) => startWorker(fileURLToPath(new URL(`../${entry}.js`, import.meta.url))),
   };
 }

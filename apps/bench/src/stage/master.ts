@@ -24,6 +24,8 @@ export interface MasterWish {
   readonly authority: Authority;
   readonly heartbeatIntervalMs?: number;
   readonly profileDir: string | undefined;
+  /** Settings that the measurement is about. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export async function startMaster(wish: MasterWish): Promise<Master> {
@@ -33,6 +35,7 @@ export async function startMaster(wish: MasterWish): Promise<Master> {
     env: {
       DATABASE_URL: wish.databaseUrl, SKEP_STATE_DIR: wish.stateDir, SKEP_TRUST_DOMAIN: wish.authority.trustDomain, SKEP_ALLOW_LOOPBACK_AGENTS: "true", SKEP_ADVERTISE: "127.0.0.1",
       SKEP_SWARM_LISTEN: "127.0.0.1", SKEP_API_PORT: "0", SKEP_SWARM_PORT: "0", SKEP_ENROL_PORT: "0",
+      ...wish.env,
       ...(wish.heartbeatIntervalMs === undefined ? {} : { SKEP_HEARTBEAT_INTERVAL_MS: String(wish.heartbeatIntervalMs) }),
     },
   });

@@ -69,6 +69,7 @@ export function createAgentClient(from: { readonly name: string; readonly proces
         return { ok: false, ms: from.process.clock.mono() - startedMs, error: because(error) };
       }
     },
+    metrics: () => Promise.reject(new SkepError("metrics_unsupported")),
     logs: () => Promise.reject(new SkepError("logs_not_found")),
     runCommand: () => Promise.reject(new SkepError("exec_unsupported")),
     // The simulated network has no breaker in front of it: the ledger's rules must hold without one.

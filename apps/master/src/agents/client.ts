@@ -4,12 +4,13 @@
  * comes as a Skep problem; a 404 of some other server at that address must not end a row.
  */
 import { SkepError, type CircuitView, type DispatchAnswer, type HostId, type Logger } from "@skep/core";
-import { acceptedReply, agentHealth, cancelReply, dryRunReply, jobView } from "@skep/protocol";
+import { acceptedReply, agentHealth, cancelReply, dryRunReply, jobView, METRICS_LIMIT_BYTES } from "@skep/protocol";
 import type { AgentClient, Withheld } from "../ports.ts";
 import { ask, circuitError, circuitWords, isHostFailure, jsonReply, replyOrThrow, type Asked, type AskDeps } from "./ask.ts";
 import { createCircuits, type CallObserver } from "./circuits.ts";
 import { isStranger, transportFacts } from "./exchange.ts";
 import { openExec } from "./open-exec.ts";
+import { readExposition } from "./read-metrics.ts";
 import { createPools, LONG_STREAMS, SHORT_CALLS, type PoolDeps } from "./pools.ts";
 
 export interface AgentClientDeps extends PoolDeps {
@@ -26,6 +27,8 @@ export interface PinnedAgentClient extends AgentClient {
 
 /** A mebibyte of log, as the route's own limit has it. */
 const LOG_LIMIT_BYTES = 1_048_576;
+/** A scrape through the master must end before Prometheus' own time-out, 10 s by default. */
+const METRICS_TIMEOUT_MS = 8_000;
 /** A probe answers quickly or not at all: it is asked while a host is being judged. */
 const HEALTH_TIMEOUT_MS = 5_000;
 
@@ -82,6 +85,12 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
       if (asked.kind === "reply") return { ok: true, ms, health: asked.value };
       if (asked.kind !== "circuit_open") return { ok: false, ms, error: why(asked) };
       return { ok: false, ms: 0, error: why(asked), withheld: { failedAgoMs: asked.failedAgoMs, ...circuitFacts(circuits.view(host)) } };
+    },
+
+    async metrics(host) {
+      const asked = await ask(asking, host, { method: "GET", path: "/metrics", maxBytes: METRICS_LIMIT_BYTES, totalMs: METRICS_TIMEOUT_MS }, ({ status, bytes }) => (status === 200 ? readExposition(bytes) : undefined));
+      if (asked.kind === "refused" && asked.status === 404 && asked.code === "route_not_found") throw new SkepError("metrics_unsupported", `host ${host.name}: its agent has no metrics`);
+      return replyOrThrow(host, asked);
     },
 
     async logs(host, placementId, component, offset, limit) {

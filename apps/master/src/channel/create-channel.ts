@@ -11,6 +11,8 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { checkAgentAddress } from "../agents/address.ts";
 import type { AgentControl } from "../control/control.ts";
 import type { Identity } from "../identity/create-identity.ts";
+import type { MasterMetrics } from "../metrics/master-metrics.ts";
+import { codeOf } from "../problem.ts";
 import { createAuthenticator } from "./authenticate.ts";
 import { DEFAULT_GATE } from "./handshake-gate.ts";
 import { parseBody } from "./parse-body.ts";
@@ -34,6 +36,7 @@ export interface ChannelDeps {
   readonly logger: Logger;
   readonly tasks: BackgroundTasks;
   readonly limits: ChannelLimits;
+  readonly observe?: Pick<MasterMetrics, "onHeartbeat" | "onHeartbeatCommitted"> | undefined;
 }
 
 export interface Channel extends Pick<TlsListener, "listen" | "close"> {
@@ -93,7 +96,10 @@ export function createChannel(deps: ChannelDeps): Channel {
       const body = parseHeartbeat(request.body);
       if (body.host_uuid !== hostId) authenticator.refuseClaim(request.raw.socket, hostId);
       limiter.take(hostId, (body.lifecycle?.length ?? 0) > 0 ? "deltas" : "beats");
+      const startMs = deps.clock.mono();
       const answer = await control.beat(hostId, body);
+      deps.observe?.onHeartbeatCommitted(deps.clock.mono() - startMs);
+      deps.observe?.onHeartbeat("ok");
       return answer === undefined ? reply.code(204).send() : reply.send(answer);
     },
     async rotate(request, reply, hostId) {
@@ -118,6 +124,11 @@ export function createChannel(deps: ChannelDeps): Channel {
         } catch (error) {
           done(error as Error);
         }
+      },
+      // Wherever it was refused: by its certificate, its pace, its body or the ledger.
+      onError: (_request, _reply, error, done) => {
+        if (route.id === "heartbeat") deps.observe?.onHeartbeat(codeOf(error));
+        done();
       },
       onResponse: (request, _reply, done) => {
         authenticator.ended(request.raw.socket);

@@ -212,6 +212,7 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
       const parts = readBeat(hostId, request, hashSnapshot);
       const urgent = parts.deltas.length + parts.seedDeltas.length > 0;
       const { at, result, acks, pending, cancels } = await batches.add(parts, urgent);
+      for (const ack of acks) deps.observe?.onDelta(ack.result);
       if (result.was === undefined) throw new SkepError("host_decommissioned");
       if (result.sessionStale) throw new SkepError("session_stale");
       const offered = pending.length === 0 ? [] : await offer(pending);

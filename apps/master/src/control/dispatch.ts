@@ -58,9 +58,11 @@ export function createDispatch(deps: ControlDeps): { dispatchOnce(): Promise<{ s
             if (change.status === "running") counts.accepted += 1;
             else if (change.status === undefined) counts.putOff += 1;
             else counts.ended += 1;
+            deps.observe?.onDispatch(change.status === "running" ? "accepted" : change.status === undefined ? "put_off" : "ended");
           } catch (error) {
             // The claim expires and the row is delivered again; the agent answers with what it already knows.
             if (!(error instanceof SkepError)) throw error;
+            deps.observe?.onDispatch("unrecorded");
             deps.logger.warn({ code: error.code, lifecycle_id: delivery.row.id }, "the outcome of a delivery could not be recorded");
           }
         }));

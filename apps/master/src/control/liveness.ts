@@ -30,6 +30,7 @@ export async function createLiveness(deps: ControlDeps): Promise<Liveness> {
     if (verdict.wantsProbe) {
       result.probed += 1;
       const answer = await deps.agents.health(host);
+      deps.observe?.onProbe(answer);
       const probe = probeOf(answer, now);
       if (answer.ok || answer.withheld === undefined) await deps.store.transaction((tx) => tx.recordProbe(host.id, answer.ok, answer.ok ? undefined : answer.error), { pool: "background" });
       verdict = decideHost({ status: host.status, lastHeartbeatAt, probe }, listeningSince, now, deps.timings);

@@ -80,6 +80,7 @@ export function createProber(deps: ControlDeps, { listeningSince, thresholds = P
   const probe = async (host: HostRecord, signal: AbortSignal): Promise<void> => {
     const answer = await agents.health(host, signal);
     if (signal.aborted) return;
+    deps.observe?.onProbe(answer);
     try {
       await results.add({ host, answer }, false);
     } catch (error) {

@@ -7,7 +7,7 @@ import {
   type SweepAction, type SweepCase,
 } from "@skep/core";
 import type { JobView } from "@skep/protocol";
-import type { ControlDeps } from "../ports.ts";
+import type { ControlDeps, SweepReason } from "../ports.ts";
 import { applyChanges, applyReports } from "./outcome.ts";
 
 const PAGE = 500;
@@ -23,10 +23,11 @@ export interface SweepCounts {
 }
 
 export function createSweep(deps: ControlDeps, listeningSince: () => Instant): { sweepOnce(): Promise<SweepCounts>; cancelNow(item: SweepCase, reason: CancelReason): Promise<void> } {
-  const apply = async (row: LifecycleRow, action: Extract<SweepAction, { kind: "change" }>, counts: SweepCounts): Promise<void> => {
+  const apply = async (row: LifecycleRow, action: Extract<SweepAction, { kind: "change" }>, reason: SweepReason, counts: SweepCounts): Promise<void> => {
     const result = await deps.store.transaction((tx) => applyChanges(tx, [{ row, change: action.change, needsDecision: action.needsDecision }]), { pool: "background" });
     counts.changed += result.applied;
     counts.stale += result.stale;
+    if (result.applied === 1) deps.observe?.onSweepRow(reason);
     deps.logger.info({ lifecycle_id: row.id, because: action.because, applied: result.applied === 1 }, "sweep changed a row");
   };
 
@@ -37,7 +38,9 @@ export function createSweep(deps: ControlDeps, listeningSince: () => Instant): {
       (tx) => applyReports(tx, [{ rowId: row.id, report, hostId: row.hostId, bootId: job.boot_id, actor: "sweep", ...(cancelReason === undefined ? {} : { cancelReason }) }], deps.policy),
       { pool: "background" },
     );
-    if (verdicts[0]?.result === "applied") counts.changed += 1;
+    if (verdicts[0]?.result !== "applied") return;
+    counts.changed += 1;
+    deps.observe?.onSweepRow(cancelReason ?? "adopted");
   };
 
   const cancel = async (item: SweepCase, reason: CancelReason, counts: SweepCounts): Promise<void> => {
@@ -70,7 +73,7 @@ export function createSweep(deps: ControlDeps, listeningSince: () => Instant): {
     await apply(row, {
       kind: "change", because, needsDecision: false,
       change: { id: row.id, expectedVersion: row.version, because, releaseClaim: true, status: outcome.status, ...(outcome.failureCode === undefined ? {} : { failureCode: outcome.failureCode }) },
-    }, counts);
+    }, wanted, counts);
   };
 
   const handle = async (item: SweepCase, now: Instant, counts: SweepCounts): Promise<void> => {
@@ -80,7 +83,7 @@ export function createSweep(deps: ControlDeps, listeningSince: () => Instant): {
       case "leave":
         return;
       case "change":
-        return apply(item.row, action, counts);
+        return apply(item.row, action, action.change.failureCode ?? "lost", counts);
       case "cancel":
         return cancel(item, action.reason, counts);
       case "ask": {
@@ -99,13 +102,16 @@ export function createSweep(deps: ControlDeps, listeningSince: () => Instant): {
   return {
     async sweepOnce() {
       const counts = newCounts();
+      const startMs = deps.clock.mono();
       let after: string | undefined;
       for (;;) {
         const page = await deps.store.sweepCases(PAGE, after);
         await eachLimited(page.cases, MAX_CONCURRENT_ASKS, (item) => handle(item, page.now, counts));
-        if (page.cases.length < PAGE) return counts;
+        if (page.cases.length < PAGE) break;
         after = page.cases.at(-1)?.row.id;
       }
+      deps.observe?.onSweep(deps.clock.mono() - startMs);
+      return counts;
     },
     cancelNow: (item, reason) => cancel(item, reason, newCounts()),
   };

@@ -26,6 +26,7 @@ import { hostRoutes } from "./routes/hosts.ts";
 import { driftRoutes } from "./routes/drift.ts";
 import { lifecycleRoutes } from "./routes/lifecycle.ts";
 import { logRoutes } from "./routes/logs.ts";
+import { metricRoutes } from "./routes/metrics.ts";
 import { rolloutRoutes } from "./routes/rollouts.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
@@ -102,6 +103,7 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
       ...systemRoutes(deps),
       ...hostRoutes(deps),
       ...healthRoutes(deps),
+      ...metricRoutes(deps),
       ...deploymentRoutes(deps),
       ...rolloutRoutes(deps),
       ...logRoutes(deps, () => streams),

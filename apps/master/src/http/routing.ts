@@ -16,6 +16,8 @@ declare module "fastify" {
     /** The row of the route table; absent on the pages of PUBLIC_PAGES. */
     readonly route?: Route;
     readonly limit?: "creation";
+    /** A token that the ledger vouched for a short while ago will do while the database is away (remembered-tokens.ts). */
+    readonly worksWithoutLedger?: boolean;
   }
 }
 
@@ -54,6 +56,9 @@ interface Shape<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R
   readonly limit?: "creation";
   /** Also answers as text/event-stream; or always so, or always with one JSON document per line. */
   readonly streams?: boolean | "events" | "ndjson";
+  /** Not JSON but text, of this content type; `replies` are then strings, and refusals problems as everywhere. */
+  readonly text?: string;
+  readonly worksWithoutLedger?: boolean;
   /** Where the request may be larger than elsewhere. */
   readonly bodyBytes?: number;
   handle(input: RouteInput<z.output<P>, z.output<Q>, z.output<B>>): Promise<Answer<z.input<R[keyof R]>> | typeof STREAMED>;
@@ -91,7 +96,7 @@ export function registerRoutes(app: FastifyInstance, definitions: readonly Route
     app.route({
       method: route.method,
       url: route.path,
-      config: { route, ...(definition.limit === undefined ? {} : { limit: definition.limit }) },
+      config: { route, ...(definition.limit === undefined ? {} : { limit: definition.limit }), ...(definition.worksWithoutLedger === true ? { worksWithoutLedger: true } : {}) },
       schema: schemaOf(route, definition),
       ...(definition.bodyBytes === undefined ? {} : { bodyLimit: definition.bodyBytes }),
       handler: async (request, reply) => {
@@ -108,6 +113,7 @@ export function registerRoutes(app: FastifyInstance, definitions: readonly Route
         if (answer === STREAMED) return reply;
         if (answer.replayed === true) void reply.header("idempotent-replayed", "true");
         if (answer.location !== undefined) void reply.header("location", answer.location);
+        if (definition.text !== undefined) void reply.type(definition.text);
         return reply.code(answer.status).send(answer.body);
       },
     });
@@ -139,6 +145,10 @@ function schemaOf(route: Route, definition: RouteDefinition): FastifySchema {
       response[status] = { description: route.summary, content: { [type]: { schema } } };
       continue;
     }
+    if (definition.text !== undefined) {
+      response[status] = { description: route.summary, content: { [mediaTypeOf(definition.text)]: { schema } } };
+      continue;
+    }
     response[status] = {
       description: definition.streams === true ? `${route.summary}. Or a stream of server-sent events` : route.summary,
       content: { "application/json": { schema }, ...(definition.streams === true ? { "text/event-stream": { schema: z.string() } } : {}) },
@@ -157,6 +167,8 @@ function schemaOf(route: Route, definition: RouteDefinition): FastifySchema {
   } as FastifySchema;
 }
 
+/** Without its parameters, as OpenAPI has it. */
+const mediaTypeOf = (contentType: string): string => contentType.split(";")[0]!;
 const tagOf = (path: string): string => (path.startsWith("/v1/") ? path.split("/")[2]! : "system");
 const describeAccess = (access: Access): string => (access.kind === "role" ? `Needs a token of role ${access.role} or above.` : "Needs no token.");
 

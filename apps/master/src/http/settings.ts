@@ -1,6 +1,7 @@
 /** What the operator listener is made of, and its limits. */
 import type { Clock, Logger, Rng, Store, Timings } from "@skep/core";
 import type { Control, IdentityControl } from "../control/control.ts";
+import type { MasterMetrics } from "../metrics/master-metrics.ts";
 import type { AgentClient } from "../ports.ts";
 
 export interface OperatorLimits {
@@ -33,6 +34,7 @@ export interface OperatorDeps {
   readonly control: Control;
   readonly identity: IdentityControl;
   readonly agents: AgentClient;
+  readonly metrics: Pick<MasterMetrics, "render">;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;

@@ -247,3 +247,34 @@ describe("commands", () => {
     stop.abort();
   });
 });
+
+describe("metrics", () => {
+  const TEXT = "# TYPE worker_agent_startup_total counter\nworker_agent_startup_total 1\n";
+  const codeOf = (promise: Promise<unknown>): Promise<string> => promise.then(() => "answered", (error: { code?: string }) => error.code ?? "?");
+
+  test("what is Prometheus' format is passed on as it is", async () => {
+    expect(await client.metrics(await agent(reply(200, TEXT, { "content-type": "text/plain" })))).toBe(TEXT);
+  });
+  test.each<[string, Act]>([
+    ["a page", reply(200, "<script>alert(1)</script>\n")],
+    ["more than a mebibyte", reply(200, TEXT.repeat(20_000))],
+    ["bytes that are no text", reply(200, "\u0000\u0001\n")],
+    ["a redirect", reply(302, "", { location: "http://169.254.169.254/" })],
+    ["a 404 that is not ours", reply(404, "<html>")],
+  ])("%s is an agent that was not reached", async (_what, act) => {
+    expect(await codeOf(client.metrics(await agent(act)))).toBe("host_unreachable");
+  });
+  test("an agent that is too old to have any is called so", async () => {
+    expect(await codeOf(client.metrics(await agent(reply(404, problem("route_not_found", 404)))))).toBe("metrics_unsupported");
+  });
+});
+
+  await client.deliver(await agent(reply(202, accepted)), job);
+  await client.job(await agent(reply(500, "broken")), JOB);
+  await client.health({ ...(await agent(reply(200, {}))), agentUrl: "https://127.0.0.1:1" });
+  expect(calls).toEqual([
+    { hostId: me.hostId, hostName: "web-01", kind: "teardown", outcome: "ok", ms: expect.any(Number) as number, bytesSent: Buffer.byteLength(JSON.stringify(job)), bytesReceived: Buffer.byteLength(JSON.stringify(accepted)) },
+    expect.objectContaining({ kind: "jobs", outcome: "failure", bytesSent: 0, bytesReceived: 6 }),
+    expect.objectContaining({ kind: "health", outcome: "failure", bytesReceived: 0 }),
+  ]);
+});

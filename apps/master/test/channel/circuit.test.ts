@@ -1,8 +1,8 @@
 /** The breaker around real calls: what counts, what a refused call says, and what puts it right. */
 import { describe, expect, test } from "vitest";
-import { BREAKER_COOLDOWN_MS, type CallOutcome, type CircuitState } from "@skep/core";
+import { BREAKER_COOLDOWN_MS, type CircuitState } from "@skep/core";
 import { ManualClock, eventually } from "@skep/testkit";
-import { createCircuits } from "../../src/agents/circuits.ts";
+import { createCircuits, type CallObserver } from "../../src/agents/circuits.ts";
 import { JOB, accepted, job, me, problem, reply, stranger, useAgents, type Act } from "./agent-kit.ts";
 
 const agents = useAgents();
@@ -154,12 +154,15 @@ describe("somebody else answers", () => {
 });
 
 test("a probe is a call like any other, and is counted with its bytes and its time", async () => {
-  const counted: CallOutcome[] = [];
-  const client = agents.newClient({ observer: { onTransition: () => undefined, onCall: ({ outcome }) => counted.push(outcome) } });
+  const counted: Parameters<NonNullable<CallObserver["onCall"]>>[0][] = [];
+  const client = agents.newClient({ observer: { onTransition: () => undefined, onCall: (call) => counted.push(call) } });
   const host = await agents.agent(reply(200, ALIVE));
   expect(await client.health(host)).toMatchObject({ ok: true });
   expect(await client.deliver(host, job)).toMatchObject({ kind: "unreachable" });
-  expect(counted).toEqual(["success", "failure"]);
+  expect(counted).toEqual([
+    { host, outcome: "success", ms: expect.any(Number) as number, bytesSent: 0, bytesReceived: JSON.stringify(ALIVE).length },
+    { host, outcome: "failure", ms: expect.any(Number) as number, bytesSent: JSON.stringify(job).length, bytesReceived: JSON.stringify(ALIVE).length },
+  ]);
   expect(client.calls(me.hostId)).toMatchObject({ totalRequests: 2, errorRate: 0.5, bytesSent: JSON.stringify(job).length, bytesReceived: 2 * JSON.stringify(ALIVE).length });
 });
 

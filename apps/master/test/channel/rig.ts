@@ -10,6 +10,7 @@ import { createControl, type Control } from "../../src/control/index.ts";
 import { createDoor, DOOR_LIMITS, type DoorLimits } from "../../src/enrol/create-door.ts";
 import { createIdentity, type Identity } from "../../src/identity/create-identity.ts";
 import { createMasterCredentials } from "../../src/identity/master-credentials.ts";
+import type { MasterMetrics } from "../../src/metrics/master-metrics.ts";
 import type { OperatorContext } from "../../src/ports.ts";
 
 export const clock = systemClock();
@@ -30,7 +31,7 @@ export interface Rig extends AsyncDisposable {
   addHost(name: string, wish?: { readonly status?: CertStatus; readonly pinNotAfter?: Instant; readonly validityMs?: number; readonly pinned?: boolean }): Promise<IssuedIdentity & { readonly hostId: HostId }>;
 }
 
-export async function startRig(url: string, options: { readonly heartbeatIntervalMs?: number; readonly channel?: Partial<ChannelLimits>; readonly door?: Partial<DoorLimits>; readonly wrapStore?: (store: Store) => Store } = {}): Promise<Rig> {
+export async function startRig(url: string, options: { readonly heartbeatIntervalMs?: number; readonly channel?: Partial<ChannelLimits>; readonly door?: Partial<DoorLimits>; readonly wrapStore?: (store: Store) => Store; readonly observe?: MasterMetrics } = {}): Promise<Rig> {
   const logger = createLogger({ level: process.env["SKEP_TEST_LOG"] === "1" ? "debug" : "silent", name: "rig", destination: "stderr" });
   const real = await createPostgresStore({ url, logger, clock, rng, applicationName: "test" });
   const store = options.wrapStore?.(real) ?? real;
@@ -45,11 +46,11 @@ export async function startRig(url: string, options: { readonly heartbeatInterva
   const credentials = createMasterCredentials({ authority: authority.authority, names: ["localhost", "127.0.0.1"], now: clock.now(), rng });
   const agents = createAgentClient({ identity: credentials.current, pinsOf: identity.pins.pinsOf, trustDomain, allowLoopbackAgents: true, clock, logger });
   const control = await createControl(
-    { store, agents, clock, rng, logger, policy: PRODUCTION_POLICY, timings: timingsFor(intervalMs), hash: specHash, failpoint: () => undefined },
+    { store, agents, clock, rng, logger, policy: PRODUCTION_POLICY, timings: timingsFor(intervalMs), hash: specHash, failpoint: () => undefined, observe: options.observe },
     { rotateWanted: identity.pins.rotationWanted },
   );
   const tasks = createBackgroundTasks({ clock, logger });
-  const channel = createChannel({ control, identity, store, credentials: credentials.current(), trustDomain, allowLoopbackAgents: true, clock, logger, tasks, limits: { ...channelLimits(intervalMs), ...options.channel } });
+  const channel = createChannel({ control, identity, store, credentials: credentials.current(), trustDomain, allowLoopbackAgents: true, clock, logger, tasks, observe: options.observe, limits: { ...channelLimits(intervalMs), ...options.channel } });
   const door = createDoor({ identity, credentials: credentials.current(), clock, logger, limits: { ...DOOR_LIMITS, perAddress: { perMinute: 100_000, burst: 10_000 }, ...options.door } });
   ports.swarm = await channel.listen("127.0.0.1", 0);
   ports.enrol = await door.listen("127.0.0.1", 0);

@@ -4,7 +4,7 @@ import type { PendingJob } from "@skep/protocol";
 import { createLogger, specHash } from "@skep/runtime";
 import { ManualClock, createMemoryDatabase, type MemorySession } from "@skep/testkit";
 import { createControl, type Control } from "../../src/control/index.ts";
-import type { AgentClient, OperatorContext } from "../../src/ports.ts";
+import type { AgentClient, ControlDeps, OperatorContext } from "../../src/ports.ts";
 import { fakeAgents } from "../http/harness.ts";
 
 export type Outcome = "succeeded" | { readonly error: string };
@@ -41,7 +41,7 @@ interface Host {
   readonly open: Map<string, PendingJob>;
 }
 
-export async function startControl(hostCount: number, policy: Policy = PRODUCTION_POLICY, answers: Partial<AgentClient> = {}): Promise<Fleet> {
+export async function startControl(hostCount: number, policy: Policy = PRODUCTION_POLICY, answers: Partial<AgentClient> = {}, observe?: ControlDeps["observe"]): Promise<Fleet> {
   const clock = new ManualClock();
   const database = createMemoryDatabase({ clock, policy });
   const store = database.connect();
@@ -70,7 +70,7 @@ export async function startControl(hostCount: number, policy: Policy = PRODUCTIO
     },
     ...answers,
   };
-  const make = (): Promise<Control> => createControl({ store: database.connect(), agents, clock, rng, logger, policy, timings: timingsFor(30_000), hash: specHash, failpoint: () => undefined });
+  const make = (): Promise<Control> => createControl({ store: database.connect(), agents, clock, rng, logger, policy, timings: timingsFor(30_000), hash: specHash, failpoint: () => undefined, observe });
   const control = await make();
   await store.transaction(async (tx) => {
     for (const host of hosts) {

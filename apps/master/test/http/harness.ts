@@ -8,6 +8,7 @@ import type { Control } from "../../src/control/control.ts";
 import { createControl } from "../../src/control/index.ts";
 import { createOperatorListener, newToken, type OperatorLimits, type OperatorListener } from "../../src/http/index.ts";
 import { createIdentity } from "../../src/identity/create-identity.ts";
+import { createMasterMetrics } from "../../src/metrics/create-metrics.ts";
 import type { AgentClient } from "../../src/ports.ts";
 
 export interface Call {
@@ -82,6 +83,10 @@ export function fakeAgents(): FakeAgents {
     dryRun: async (_host, command) => ({ status: "dry_run", plan: command.spec.components.map((component) => ({ component: component.name, action: "create" as const })), warnings: [] }),
     job: async () => silent,
     cancel: async () => silent,
+    metrics: async (host) => {
+      if (agents.deaf) throw new SkepError("host_unreachable", `${host.name} does not answer`);
+      return "# TYPE worker_agent_startup_total counter\nworker_agent_startup_total 1\n";
+    },
     health: async (host) => (agents.deaf ? { ok: false, ms: 1, error: `connect ECONNREFUSED ${host.name}` } : { ok: true, ms: 1, health: { status: "ok", phase: "ready", version: "0.1.0", boot_id: "b" } }),
     logs: async (host, placementId, component, offset, limit) => {
       if (agents.hang === host.name) {
@@ -134,8 +139,9 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
     store, authority, clock, rng, logger, masterNames: [], allowLoopbackAgents: true,
     urls: () => ({ enrolUrls: ["https://127.0.0.1:8442"], masterUrls: ["https://127.0.0.1:8443"] }),
   });
+  const metrics = createMasterMetrics({ store, clock, logger, version: "0.1.0", nodeVersion: "v20.0.0", heartbeatIntervalMs: timings.heartbeatIntervalMs, caNotAfter: addMs(clock.now(), 1_000), maxHosts: 10, process: false });
   const listener = await createOperatorListener({
-    store, control, identity, agents, clock, rng, logger, timings,
+    store, control, identity, agents, metrics, clock, rng, logger, timings,
     version: "0.1.0", trustDomain: "test.skep", caSha256: authority.sha256, allowLoopbackAgents: true,
     readiness: options.readiness ?? (async () => ({ database: "ok" })),
     limits: { ...ROOMY, ...options.limits },

@@ -47,7 +47,7 @@ test("over TLS any name may be used, and the certificate is the one given", asyn
   const agents = fakeAgents();
   const control = await createControl({ store, agents, clock, rng, logger, policy: PRODUCTION_POLICY, timings: timingsFor(30_000), hash: specHash, failpoint: () => undefined });
   const secure: OperatorListener = await createOperatorListener({
-    store, control, agents, clock, rng, logger, timings: timingsFor(30_000), identity: { now: () => clock.now() } as unknown as IdentityControl,
+    store, control, agents, metrics: { render: async () => "" }, clock, rng, logger, timings: timingsFor(30_000), identity: { now: () => clock.now() } as unknown as IdentityControl,
     version: "0", trustDomain: "test.skep", caSha256: "0".repeat(64), readiness: async () => ({}), tls: { key: keyPem, cert: certPem },
   });
   try {

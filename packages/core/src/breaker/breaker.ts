@@ -52,7 +52,8 @@ export type CallAdmission =
  * `success`: the host answered, a refusal of the caller's own making (4xx) included · `failure`: transport error, time-out or
  * 5xx · `identity`: whoever answered is not the pinned host · `aborted`: given up by the caller; says nothing of the host.
  */
-export type CallOutcome = "success" | "failure" | "identity" | "aborted";
+export const CALL_OUTCOMES = ["success", "failure", "identity", "aborted"] as const;
+export type CallOutcome = (typeof CALL_OUTCOMES)[number];
 
 export function admitCall(breaker: Breaker, now: number): CallAdmission {
   switch (breaker.state) {

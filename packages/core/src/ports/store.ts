@@ -13,6 +13,7 @@ import type { HostStatus } from "../liveness/decide-host.ts";
 import type { LifecycleRow, RowChange, RowOptions, StepResult } from "../lifecycle/row.ts";
 import type { LifecycleStatus, Operation } from "../lifecycle/states.ts";
 import type { NewRollout, RolloutPatch, RolloutRecord } from "../rollout/record.ts";
+import type { FleetGauges } from "../metrics/fleet-gauges.ts";
 import type { JobInventory } from "../sweep/decide-sweep.ts";
 import type { ProbeLane, Reachability, ReachabilityChange } from "../reachability/record.ts";
 import type { Instant } from "../time.ts";
@@ -124,6 +125,8 @@ export interface Reads {
   findRollout(id: string): Promise<RolloutRecord | undefined>;
   listRollouts(query: RolloutQuery): Promise<readonly RolloutRecord[]>;
   fleetCounts(): Promise<FleetCounts>;
+  /** For a scrape: one statement, however large the fleet. A host is late when its last beat is older than `lateAfterMs`. */
+  fleetGauges(options: { readonly lateAfterMs: number }): Promise<FleetGauges>;
   /** Committed events after the cursor, in an order in which none can appear later in front. `undefined` = from the start. */
   readEvents(after: EventCursor | undefined, limit: number, filter?: EventFilter): Promise<EventPage>;
   /** The newest events, oldest first, for lists. */
@@ -317,7 +320,19 @@ export interface ReconcileCase {
 /** Separate pools, so that a slow API query cannot starve heartbeats, nor a sweep either (faults F21). */
 export type StorePool = "api" | "beats" | "background";
 
+/** One pool at this instant; asks nobody. */
+export interface PoolUse {
+  /** Open connections, idle ones included. */
+  readonly open: number;
+  readonly idle: number;
+  /** Callers that wait for a connection. */
+  readonly waiting: number;
+  readonly max: number;
+}
+
 export interface Store extends Reads {
+  /** All zeros where there are no pools. */
+  poolUse(): Readonly<Record<StorePool, PoolUse>>;
   /** Runs `work` in one transaction: all of it or nothing. Retries nothing by itself. */
   transaction<T>(work: (tx: Tx) => Promise<T>, options?: { readonly pool?: StorePool }): Promise<T>;
   /**

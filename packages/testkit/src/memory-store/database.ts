@@ -8,6 +8,7 @@ import type { Clock, Instant, Policy, Reads, SignalTopic, Store, Tx } from "@ske
 import { writeBeats } from "./beats.ts";
 import { deploymentReads, deploymentWrites } from "./deployments.ts";
 import { eventReads, eventWrites } from "./events.ts";
+import { gaugeReads } from "./gauges.ts";
 import { hostReads, hostWrites } from "./hosts.ts";
 import { identityReads, identityWrites } from "./identity.ts";
 import { lifecycleReads, lifecycleWrites } from "./lifecycle.ts";
@@ -44,6 +45,7 @@ export interface MemoryDatabase {
   readonly committed: State;
 }
 
+const NO_POOL = { open: 0, idle: 0, waiting: 0, max: 0 };
 const PASSES = ["claimDispatchable", "claimProbes", "deliveriesFor", "sweepCases", "silentHosts", "reconcileCases", "retain"] as const;
 
 export function createMemoryDatabase({ clock, policy, lineage = "memory" }: MemoryDatabaseOptions): MemoryDatabase {
@@ -144,6 +146,7 @@ export function createMemoryDatabase({ clock, policy, lineage = "memory" }: Memo
             };
           return work(mapValues({ ...readsOf(context), ...writesOf(context) }, inside) as unknown as Tx);
         }),
+      poolUse: () => ({ beats: NO_POOL, api: NO_POOL, background: NO_POOL }),
       onSignal: (listener) => {
         const entry = { wake: (topic: SignalTopic) => void (dead || listener(topic)) };
         listeners.add(entry);
@@ -165,6 +168,7 @@ function readsOf(context: Context): Sync<Reads> {
     ...hostReads(context),
     ...identityReads(context),
     ...deploymentReads(context),
+    ...gaugeReads(context),
     ...rolloutReads(context),
     ...lifecycleReads(context),
     ...eventReads(context),

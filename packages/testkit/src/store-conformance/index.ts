@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe } from "vitest";
 import { beatRules } from "./beats.ts";
 import { deploymentRules } from "./deployments.ts";
+import { gaugeRules } from "./gauges.ts";
 import { hostRules } from "./hosts.ts";
 import { ledgerRules } from "./ledgers.ts";
 import { lifecycleRules } from "./lifecycle.ts";
@@ -18,7 +19,7 @@ export type { OpenedStore } from "./world.ts";
 
 /** Gives each group of rules an empty store of its own. */
 export function storeConformance(name: string, makeStore: () => Promise<OpenedStore>): void {
-  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, reachability: reachabilityRules, rollouts: rolloutRules, ledgers: ledgerRules };
+  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, reachability: reachabilityRules, rollouts: rolloutRules, ledgers: ledgerRules, gauges: gaugeRules };
   describe(`${name} keeps the store's contract`, () => {
     for (const [noun, rules] of Object.entries(groups)) {
       describe(noun, () => {

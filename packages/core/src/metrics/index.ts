@@ -1,0 +1,2 @@
+export * from "./fleet-gauges.ts";
+export * from "./version-skew.ts";
