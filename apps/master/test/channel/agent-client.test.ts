@@ -268,13 +268,3 @@ describe("metrics", () => {
     expect(await codeOf(client.metrics(await agent(reply(404, problem("route_not_found", 404)))))).toBe("metrics_unsupported");
   });
 });
-
-  await client.deliver(await agent(reply(202, accepted)), job);
-  await client.job(await agent(reply(500, "broken")), JOB);
-  await client.health({ ...(await agent(reply(200, {}))), agentUrl: "https://127.0.0.1:1" });
-  expect(calls).toEqual([
-    { hostId: me.hostId, hostName: "web-01", kind: "teardown", outcome: "ok", ms: expect.any(Number) as number, bytesSent: Buffer.byteLength(JSON.stringify(job)), bytesReceived: Buffer.byteLength(JSON.stringify(accepted)) },
-    expect.objectContaining({ kind: "jobs", outcome: "failure", bytesSent: 0, bytesReceived: 6 }),
-    expect.objectContaining({ kind: "health", outcome: "failure", bytesReceived: 0 }),
-  ]);
-});
