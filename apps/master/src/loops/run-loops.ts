@@ -25,6 +25,8 @@ const DISPATCH_EVERY_MS = 1_000;
 /** A wave that has passed waits this long at most for the next one; each look at a large rollout reads all its placements. */
 const ROLLOUT_EVERY_MS = 1_000;
 const EVENTS_KEPT_MS = 30 * DAY_MS;
+/** Resolved alerts and deliveries that arrived. */
+const ALERTS_KEPT_MS = 30 * DAY_MS;
 /** The promise of the API: a key is remembered for a day. */
 const IDEMPOTENCY_KEPT_MS = DAY_MS;
 /** Spread, so that masters that started together do not sweep together. */
@@ -51,7 +53,7 @@ export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
   const reconcile = start("reconcile", timings.heartbeatIntervalMs, () => control.reconcileOnce());
   const rollouts = start("rollouts", Math.min(ROLLOUT_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.rolloutOnce());
   const pins = start("pins", POLL_MS, () => deps.pins.poll());
-  const retention = start("retention", HOUR_MS, () => store.retain({ eventsMs: EVENTS_KEPT_MS, idempotencyMs: IDEMPOTENCY_KEPT_MS }));
+  const retention = start("retention", HOUR_MS, () => store.retain({ eventsMs: EVENTS_KEPT_MS, idempotencyMs: IDEMPOTENCY_KEPT_MS, alertsMs: ALERTS_KEPT_MS }));
   const credentials = start("credentials", HOUR_MS, async () => deps.renewCredentials());
 
   control.onWorkDue(() => dispatch.wake());
