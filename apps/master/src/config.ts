@@ -6,12 +6,16 @@ import { readFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, SkepError, type FieldError } from "@skep/core";
+import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, SkepError, DAY_MS, DEFAULT_ALERT_COOL_DOWN_MS, type FieldError } from "@skep/core";
 import { checkTrustDomain } from "@skep/pki";
 import { LOG_LEVELS } from "@skep/runtime";
 import { isIP } from "node:net";
 import { z } from "zod";
 import { parseFailpoint, type FailpointSetting } from "./failpoint.ts";
+
+/** Shorter makes reminders noise; longer than a day forgets to remind. */
+const MIN_COOL_DOWN_MS = 1_000;
+const MAX_COOL_DOWN_MS = DAY_MS;
 
 export interface MasterConfig {
   readonly stateDir: string;
@@ -27,6 +31,8 @@ export interface MasterConfig {
   readonly heartbeatIntervalMs: number;
   readonly trustDomain: string;
   readonly allowLoopbackAgents: boolean;
+  /** Between two notices that the same thing fires, ms. */
+  readonly alertCoolDownMs: number;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly failpoint: FailpointSetting | undefined;
   /** Started by a supervisor that holds our stdin. */
@@ -45,7 +51,8 @@ export const USAGE = `skep-master: the control plane
   --advertise LIST            how hosts reach this master   SKEP_ADVERTISE      (this host's name)
   --heartbeat-interval-ms N   ${MIN_HEARTBEAT_INTERVAL_MS} to ${MAX_HEARTBEAT_INTERVAL_MS}                 SKEP_HEARTBEAT_INTERVAL_MS (${DEFAULT_HEARTBEAT_INTERVAL_MS})
   --trust-domain NAME         of the SPIFFE ids             SKEP_TRUST_DOMAIN   (skep.local)
-  --allow-loopback-agents     agents on this machine        SKEP_ALLOW_LOOPBACK_AGENTS
+  --allow-loopback-agents     agents and webhook receivers on this machine  SKEP_ALLOW_LOOPBACK_AGENTS
+  --alert-cooldown-ms N       ${MIN_COOL_DOWN_MS} to ${MAX_COOL_DOWN_MS}              SKEP_ALERT_COOLDOWN_MS     (${DEFAULT_ALERT_COOL_DOWN_MS})
   --log-level LEVEL           ${LOG_LEVELS.join(", ")}   SKEP_LOG_LEVEL (info)
   --json                      one JSON line on stdout once ready; logs always go to stderr
 `;
@@ -53,7 +60,7 @@ export const USAGE = `skep-master: the control plane
 const FLAGS = {
   "state-dir": { type: "string" }, "api-listen": { type: "string" }, "api-port": { type: "string" }, "api-tls-cert": { type: "string" }, "api-tls-key": { type: "string" },
   "swarm-listen": { type: "string" }, "swarm-port": { type: "string" }, "enrol-port": { type: "string" }, advertise: { type: "string" },
-  "heartbeat-interval-ms": { type: "string" }, "trust-domain": { type: "string" }, "allow-loopback-agents": { type: "boolean" }, "log-level": { type: "string" },
+  "heartbeat-interval-ms": { type: "string" }, "trust-domain": { type: "string" }, "allow-loopback-agents": { type: "boolean" }, "alert-cooldown-ms": { type: "string" }, "log-level": { type: "string" },
   failpoint: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean" },
 } as const;
 
@@ -70,6 +77,7 @@ const because = <T>(parse: (text: string) => T) => (text: string, context: z.Ref
     return z.NEVER;
   }
 };
+const coolDown = `must be a whole number from ${MIN_COOL_DOWN_MS} to ${MAX_COOL_DOWN_MS}`;
 const interval = `must be a whole number from ${MIN_HEARTBEAT_INTERVAL_MS} to ${MAX_HEARTBEAT_INTERVAL_MS}`;
 
 const settings = z.object({
@@ -86,6 +94,7 @@ const settings = z.object({
   SKEP_HEARTBEAT_INTERVAL_MS: z.string().regex(/^\d+$/, interval).transform(Number).refine((ms) => ms >= MIN_HEARTBEAT_INTERVAL_MS && ms <= MAX_HEARTBEAT_INTERVAL_MS, interval).default(DEFAULT_HEARTBEAT_INTERVAL_MS),
   SKEP_TRUST_DOMAIN: z.string().transform(because(checkTrustDomain)).default("skep.local"),
   SKEP_ALLOW_LOOPBACK_AGENTS: yes.default(false),
+  SKEP_ALERT_COOLDOWN_MS: z.string().regex(/^\d+$/, coolDown).transform(Number).refine((ms) => ms >= MIN_COOL_DOWN_MS && ms <= MAX_COOL_DOWN_MS, coolDown).default(DEFAULT_ALERT_COOL_DOWN_MS),
   SKEP_LOG_LEVEL: z.enum(LOG_LEVELS as [(typeof LOG_LEVELS)[number], ...(typeof LOG_LEVELS)[number][]]).default("info"),
   SKEP_FAILPOINT: z.string().transform(because(parseFailpoint)).optional(),
   SKEP_ALLOW_FAILPOINTS: yes.default(false),
@@ -121,6 +130,7 @@ export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     heartbeatIntervalMs: all.SKEP_HEARTBEAT_INTERVAL_MS,
     trustDomain: all.SKEP_TRUST_DOMAIN,
     allowLoopbackAgents: all.SKEP_ALLOW_LOOPBACK_AGENTS,
+    alertCoolDownMs: all.SKEP_ALERT_COOLDOWN_MS,
     logLevel: all.SKEP_LOG_LEVEL,
     failpoint: all.SKEP_FAILPOINT,
     supervised: all.SKEP_SUPERVISED,

@@ -18,11 +18,12 @@ import { createMasterCredentials } from "./identity/master-credentials.ts";
 import { runLoops } from "./loops/run-loops.ts";
 import type { MasterConfig } from "./config.ts";
 import { VERSION } from "./version.ts";
+import { createWebhookSender } from "./webhooks/send.ts";
 
 export type MasterSettings = Pick<
   MasterConfig,
   "apiListen" | "apiPort" | "apiTls" | "swarmListen" | "swarmPort" | "enrolPort" | "advertise" | "heartbeatIntervalMs" | "allowLoopbackAgents" | "failpoint"
->;
+> & Partial<Pick<MasterConfig, "alertCoolDownMs">>;
 
 /** Raised by the benchmark, lowered by tests; production uses the defaults. */
 export interface MasterLimits {
@@ -79,9 +80,10 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
   identity.pins.onChange((hostIds) => {
     for (const hostId of hostIds) agents.forget(hostId);
   });
+  const webhooks = createWebhookSender({ clock, allowLoopback: config.allowLoopbackAgents, userAgent: `skep/${VERSION}` });
   const control = await createControl(
     { store, agents, clock, rng, logger, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint) },
-    { rotateWanted: identity.pins.rotationWanted },
+    { rotateWanted: identity.pins.rotationWanted, webhooks: { sender: webhooks, allowLoopback: config.allowLoopbackAgents }, alertCoolDownMs: config.alertCoolDownMs },
   );
   const channel = createChannel({
     control, identity, store, credentials: credentials.current(), trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger, tasks,
@@ -110,7 +112,8 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
     await Promise.all([channel.close(), door.close(), api.close()]);
     stop.abort();
     await loops?.stopped;
-    await control.drain();
+    webhooks.close();
+    await Promise.all([control.drain(), control.drainDeliveries()]);
     await agents.close();
     await tasks.drain(DRAIN_MS);
   };

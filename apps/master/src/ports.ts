@@ -1,5 +1,5 @@
 /** What the master's control code needs of the world besides the store: agents to talk to, and itself described. */
-import type { Clock, DispatchAnswer, HostRecord, Logger, Policy, Rng, Store, Timings } from "@skep/core";
+import type { Clock, DispatchAnswer, HostRecord, Logger, Policy, Rng, SendOutcome, Store, Timings } from "@skep/core";
 import type { AgentHealth, CancelReply, cancelRequest, DeployCommand, DryRunReply, ExecCommand, ExecFrame, JobView, MutateCommand, PendingJob } from "@skep/protocol";
 import type { z } from "zod";
 
@@ -33,6 +33,11 @@ export interface AgentClient {
 export interface OpenExec {
   /** The last one is the end. Throws `exec_outcome_unknown` when there is none. */
   readonly frames: AsyncIterable<ExecFrame>;
+}
+
+/** Sends one signed delivery. Never throws: what became of it is the answer, which holds nothing the receiver wrote. */
+export interface WebhookSender {
+  send(message: { readonly url: string; readonly secret: string; readonly deliveryId: string; readonly body: string }): Promise<SendOutcome>;
 }
 
 export interface ControlDeps {

@@ -24,6 +24,10 @@ export interface LoopDeps {
 const DISPATCH_EVERY_MS = 1_000;
 /** A wave that has passed waits this long at most for the next one; each look at a large rollout reads all its placements. */
 const ROLLOUT_EVERY_MS = 1_000;
+/** What happened is an alert this much later at most. */
+const ALERTS_EVERY_MS = 1_000;
+/** Retries become due by themselves; what is new wakes the loop. */
+const DELIVERIES_EVERY_MS = 1_000;
 const EVENTS_KEPT_MS = 30 * DAY_MS;
 /** Resolved alerts and deliveries that arrived. */
 const ALERTS_KEPT_MS = 30 * DAY_MS;
@@ -52,18 +56,21 @@ export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
   });
   const reconcile = start("reconcile", timings.heartbeatIntervalMs, () => control.reconcileOnce());
   const rollouts = start("rollouts", Math.min(ROLLOUT_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.rolloutOnce());
+  const alerts = start("alerts", Math.min(ALERTS_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.alertOnce());
+  const deliveries = start("webhooks", DELIVERIES_EVERY_MS, () => control.deliverOnce());
   const pins = start("pins", POLL_MS, () => deps.pins.poll());
   const retention = start("retention", HOUR_MS, () => store.retain({ eventsMs: EVENTS_KEPT_MS, idempotencyMs: IDEMPOTENCY_KEPT_MS, alertsMs: ALERTS_KEPT_MS }));
   const credentials = start("credentials", HOUR_MS, async () => deps.renewCredentials());
 
   control.onWorkDue(() => dispatch.wake());
   control.onRolloutDue(() => rollouts.wake());
+  control.onDeliveryDue(() => deliveries.wake());
   const unsubscribe = store.onSignal((topic) => {
     if (topic === "lifecycle") dispatch.wake();
     else if (topic === "rollouts") rollouts.wake();
     else if (topic === "pins") pins.wake();
   });
-  const all = [dispatch, sweep, reconcile, rollouts, pins, retention, credentials];
+  const all = [dispatch, sweep, reconcile, rollouts, alerts, deliveries, pins, retention, credentials];
   return { stopped: Promise.all(all.map((one) => one.stopped)).then(() => unsubscribe()) };
 }
 

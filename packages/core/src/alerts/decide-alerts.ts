@@ -5,7 +5,7 @@
  */
 import type { AlertId, DeploymentId } from "../ids.ts";
 import type { EventRecord } from "../ports/records.ts";
-import { addMs, type Instant } from "../time.ts";
+import { addMs, MINUTE_MS, type Instant } from "../time.ts";
 import type { AlertProgress, AlertRecord, NewAlert, NoticeType } from "./record.ts";
 import { alertKey, alertRule, rulesOpenedBy, subjectId, subjectsEndedBy, type AlertRule, type AlertSubject } from "./rules.ts";
 
@@ -17,6 +17,9 @@ export interface AlertTouch {
   readonly placements: readonly string[];
   readonly lifecycles: readonly string[];
 }
+
+/** Receivers are told of the same thing again only after this. */
+export const DEFAULT_ALERT_COOL_DOWN_MS = 15 * MINUTE_MS;
 
 export interface AlertMoment {
   readonly now: Instant;

@@ -2,4 +2,5 @@
 export * from "./record.ts";
 export * from "./rules.ts";
 export * from "./decide-alerts.ts";
+export * from "./standing.ts";
 export * from "./webhooks.ts";

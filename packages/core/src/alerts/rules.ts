@@ -88,9 +88,9 @@ export const ALERT_RULES: readonly AlertRule[] = [
     next: ({ host, lifecycle }) => `wait for ${host}; if it never returns: skep lifecycle resolve ${lifecycle}`,
   },
   {
-    name: "operation_needs_decision", severity: "error", title: "Operation needs a decision", subject: ["lifecycle"],
+    name: "operation_needs_decision", severity: "warning", title: "Outcome unknown, a person may have to decide", subject: ["lifecycle"], bySilence: true,
     opensOn: ["lifecycle.needs_decision"], resolvesOn: ROW_ENDED,
-    next: ({ lifecycle }) => `skep explain lifecycle ${lifecycle}, then skep lifecycle resolve ${lifecycle}`,
+    next: ({ host, lifecycle }) => `wait for ${host}; if it never returns: skep lifecycle resolve ${lifecycle}`,
   },
   {
     // Not over while it is tried again: "deploying" says nothing of whether it will run.

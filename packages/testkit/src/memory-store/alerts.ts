@@ -145,6 +145,7 @@ export function retainAlerts({ state, now }: Context, alertsMs: number): { alert
   return { alerts: alerts.length, webhookDeliveries: deliveries.length };
 }
 
-function withoutSecret({ secret: _, ...webhook }: StoredWebhook): Omit<StoredWebhook, "secret"> {
+function withoutSecret(stored: StoredWebhook): Omit<StoredWebhook, "secret"> {
+  const { secret: _, ...webhook } = stored;
   return webhook;
 }
