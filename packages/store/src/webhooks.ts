@@ -1,7 +1,7 @@
 /** Webhooks and what is to be sent to them. A secret leaves this file with a claim and in no other way. */
 import { isUuid } from "@skep/core";
 import type { ClaimedWebhookDelivery, Tx, WebhookCounts, WebhookDelivery, WebhookDeliveryId, WebhookDeliveryQuery, WebhookId, WebhookRecord } from "@skep/core";
-import { and, asc, desc, eq, getTableColumns, inArray, lt, or, sql } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, inArray, lt, ne, or, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
 import { afterId, first, known, rowsOf } from "./db.ts";
 import { webhookDeliveries, webhooks } from "./schema/index.ts";
@@ -18,9 +18,14 @@ export async function findWebhook(db: Db, idOrName: string): Promise<WebhookReco
 }
 
 export async function listWebhooks(db: Db): Promise<readonly (WebhookRecord & { readonly deliveries: WebhookCounts })[]> {
-  const count = (status: WebhookDelivery["status"]) => sql<number>`(SELECT count(*)::int FROM webhook_deliveries d WHERE d.webhook_id = ${webhooks.id} AND d.status = ${status})`;
-  const rows = await db.select({ ...shown, pending: count("pending"), dead: count("dead") }).from(webhooks).orderBy(asc(webhooks.name));
-  return rows.map(({ pending, dead, ...webhook }) => ({ ...webhook, deliveries: { pending, dead } }));
+  const rows = await db.select(shown).from(webhooks).orderBy(asc(webhooks.name));
+  const counted = await db.select({
+    webhookId: webhookDeliveries.webhookId,
+    pending: sql<number>`(count(*) FILTER (WHERE ${webhookDeliveries.status} = 'pending'))::int`,
+    dead: sql<number>`(count(*) FILTER (WHERE ${webhookDeliveries.status} = 'dead'))::int`,
+  }).from(webhookDeliveries).where(ne(webhookDeliveries.status, "delivered")).groupBy(webhookDeliveries.webhookId);
+  const counts = new Map(counted.map(({ webhookId, pending, dead }) => [webhookId, { pending, dead }]));
+  return rows.map((webhook) => ({ ...webhook, deliveries: counts.get(webhook.id) ?? { pending: 0, dead: 0 } }));
 }
 
 export async function insertWebhook(db: Db, webhook: Parameters<Tx["insertWebhook"]>[0]): Promise<"inserted" | "webhook_exists"> {

@@ -1,7 +1,6 @@
 /** Alerts as blocks, because what to do next must not be cut; webhooks and deliveries as tables. */
 import type { Instant } from "@skep/core";
-import type { AlertJson, WebhookDeliveryJson, webhookList } from "@skep/protocol";
-import type { z } from "zod";
+import type { AlertJson, WebhookDeliveryJson, WebhookListJson } from "@skep/protocol";
 import { toned, type Bit, type Line } from "../text/line.ts";
 import { renderTable } from "../text/table.ts";
 import { formatAge } from "../text/time.ts";
@@ -22,7 +21,7 @@ export function alertLines(alert: AlertJson, now: Instant): Line[] {
   ];
 }
 
-export const webhookTable = (rows: z.infer<typeof webhookList>["items"], columns: number | undefined): Line[] =>
+export const webhookTable = (rows: WebhookListJson["items"], columns: number | undefined): Line[] =>
   renderTable(rows, [
     { title: "NAME", cell: (row) => row.name },
     { title: "STATE", cell: (row) => (row.enabled ? toned("enabled", "good") : toned("disabled", "dim")) },

@@ -54,6 +54,7 @@ export type WebhookReply = z.infer<typeof webhookReply>;
 export const createWebhookReply = webhookReply.extend({ secret: z.string() });
 export type CreateWebhookReply = z.infer<typeof createWebhookReply>;
 export const webhookList = z.object({ items: z.array(webhookView.extend({ deliveries: z.object({ pending: z.int(), dead: z.int() }) })), next_cursor: z.null() });
+export type WebhookListJson = z.infer<typeof webhookList>;
 
 export const webhookDeliveryView = z.object({
   id: idSchema, webhook_id: idSchema, alert_id: idSchema.nullable(),
