@@ -114,11 +114,11 @@ export function claimWebhookDeliveries({ state, now }: Context): Sync<Pick<Store
   return (limit, perWebhook, claimMs) => {
     const pending = [...state.webhookDeliveries.values()].filter((one) => one.status === "pending");
     const isClaimed = (one: WebhookDelivery): boolean => one.claimExpiresAt !== undefined && one.claimExpiresAt > now();
-    const earlier = (a: WebhookDelivery, b: WebhookDelivery): boolean => a.createdAt < b.createdAt || (a.createdAt === b.createdAt && a.id < b.id);
     const due = pending
       .filter((one) => one.nextAttemptAt <= now() && !isClaimed(one) && state.webhooks.get(one.webhookId)!.enabled)
-      .filter((one) => one.alertId === undefined || !pending.some((other) => other.webhookId === one.webhookId && other.alertId === one.alertId && earlier(other, one)))
-      .sort((a, b) => a.nextAttemptAt - b.nextAttemptAt || a.createdAt - b.createdAt || byId(a, b));
+      // Rows are in the order in which they were made: a clock that stands still cannot tell which was first.
+      .filter((one) => one.alertId === undefined || pending.find((other) => other.webhookId === one.webhookId && other.alertId === one.alertId) === one)
+      .sort((a, b) => a.nextAttemptAt - b.nextAttemptAt);
     const claimed: ClaimedWebhookDelivery[] = [];
     const busy = new Map<string, number>();
     for (const one of pending) if (isClaimed(one)) busy.set(one.webhookId, (busy.get(one.webhookId) ?? 0) + 1);
