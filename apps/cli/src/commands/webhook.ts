@@ -36,9 +36,9 @@ export function registerWebhook(program: Command, act: Act): void {
     else terminal.show(...webhookTable(data.items, terminal.columns));
   }));
 
-  filterOptions(named("update", "change its URL, or what it is told of").option("--url <url>", "where it is from now on"))
-    .action(act(async ({ api, json, terminal }, name: string, flags: FilterFlags & { url?: string }) => {
-      const { data, raw } = await api.call("updateWebhook", webhookReply, { params: { webhook: name }, body: { ...filterOf(flags), ...(flags.url === undefined ? {} : { url: flags.url }) } });
+  filterOptions(named("update", "change its URL, or what it is told of").option("--to <url>", "where it is from now on"))
+    .action(act(async ({ api, json, terminal }, name: string, flags: FilterFlags & { to?: string }) => {
+      const { data, raw } = await api.call("updateWebhook", webhookReply, { params: { webhook: name }, body: { ...filterOf(flags), ...(flags.to === undefined ? {} : { url: flags.to }) } });
       if (json) return terminal.json(raw);
       terminal.say(...data.warnings.map((words) => `warning: ${words}`));
       terminal.show(`${data.name} is at ${data.url}, told of ${data.kinds.length === 0 ? "every alert" : `alerts from ${data.kinds.join(" ")}`} from ${data.min_severity} on`);
