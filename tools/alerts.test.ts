@@ -6,11 +6,11 @@ import { isTest, readSources } from "./sources.ts";
 /** Facts that nobody needs to be called for: what people did, and steps on the way of something that has a rule of its own. */
 const NO_ALERT: ReadonlySet<string> = new Set([
   "host.created", "host.bundle_issued", "host.enrolled", "host.registered", "host.rotated", "host.rotation_requested", "host.cordoned", "host.uncordoned", "host.updated", "host.active",
-  "host.pending", "host.decommissioned", "host.network_reachable", "host.settled", "host.draining", "host.drained", "boot.complete", "breaker.closed", "breaker.reset",
+  "host.pending", "host.decommissioned", "host.network_reachable", "host.settled", "host.draining", "host.drained", "host.drain_cancelled", "boot.complete", "breaker.closed", "breaker.reset",
   "deployment.pending", "deployment.deploying", "deployment.active", "deployment.tearing_down", "deployment.torn_down", "deployment.deploy", "deployment.mutate", "deployment.redeploy", "deployment.rollback", "deployment.teardown", "deployment.rebalance",
   "lifecycle.pending", "lifecycle.running", "lifecycle.succeeded", "lifecycle.cancelled", "lifecycle.superseded", "lifecycle.cancel_requested",
   // Nothing says when it is over, and nobody touches it: `skep drift` lists it.
-  "placement.orphan", "placement.reconcile", "placement.as_desired", "placement.dropped",
+  "placement.orphan", "move.started", "move.stopping", "move.starting", "move.returning", "move.succeeded", "move.cancelled", "placement.reconcile", "placement.as_desired", "placement.dropped",
   "rollout.started", "rollout.wave", "rollout.running", "rollout.resumed", "rollout.succeeded", "rollout.rolled_back", "rollout.superseded",
   "delta.rejected", "delta.late", "exec.started", "exec.ended", "token.created", "token.revoked",
   "alert.skipped", "webhook.created", "webhook.updated", "webhook.deleted",

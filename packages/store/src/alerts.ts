@@ -63,8 +63,8 @@ export async function lockAlert(db: Db, id: AlertId): Promise<AlertRecord | unde
   return row && alertOf(row);
 }
 
-export async function insertAlert(db: Db, alert: NewAlert): Promise<void> {
-  await db.insert(alerts).values(alert);
+export async function insertAlerts(db: Db, rows: readonly NewAlert[]): Promise<void> {
+  if (rows.length > 0) await db.insert(alerts).values([...rows]);
 }
 
 export async function casAlert(db: Db, alert: AlertRecord): Promise<boolean> {

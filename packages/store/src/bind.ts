@@ -103,11 +103,11 @@ export const bindTx = (db: Db): Tx =>
     casAlertCursor: (version, cursor) => alerts.casAlertCursor(db, version, cursor),
     lockAlerts: (touch, since, due) => alerts.lockAlerts(db, touch, since, due),
     lockAlert: (id) => alerts.lockAlert(db, id),
-    insertAlert: (alert) => alerts.insertAlert(db, alert),
+    insertAlerts: (rows) => alerts.insertAlerts(db, rows),
     casAlert: (alert) => alerts.casAlert(db, alert),
     insertWebhook: (webhook) => webhooks.insertWebhook(db, webhook),
     casWebhook: (id, version, patch) => webhooks.casWebhook(db, id, version, patch),
     deleteWebhook: (id) => webhooks.deleteWebhook(db, id),
-    insertWebhookDelivery: (delivery) => webhooks.insertWebhookDelivery(db, delivery),
+    insertWebhookDeliveries: (rows) => webhooks.insertWebhookDeliveries(db, rows),
     casWebhookDelivery: (id, version, patch) => webhooks.casWebhookDelivery(db, id, version, patch),
   });

@@ -58,8 +58,11 @@ export async function listWebhookDeliveries(db: Db, { webhookId, status, after, 
   return rows.map(deliveryOf);
 }
 
-export async function insertWebhookDelivery(db: Db, delivery: Parameters<Tx["insertWebhookDelivery"]>[0]): Promise<void> {
-  await db.insert(webhookDeliveries).values(delivery);
+/** Rows of one statement; a statement takes 65,535 parameters. */
+const INSERT_ROWS = 1_000;
+
+export async function insertWebhookDeliveries(db: Db, rows: Parameters<Tx["insertWebhookDeliveries"]>[0]): Promise<void> {
+  for (let from = 0; from < rows.length; from += INSERT_ROWS) await db.insert(webhookDeliveries).values(rows.slice(from, from + INSERT_ROWS));
 }
 
 export async function casWebhookDelivery(db: Db, id: WebhookDeliveryId, expectedVersion: number, { retryMs, ...columns }: Parameters<Tx["casWebhookDelivery"]>[2]): Promise<boolean> {

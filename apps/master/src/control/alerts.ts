@@ -40,18 +40,16 @@ export function createAlerts(deps: ControlDeps, settings: AlertSettings): { aler
     store.transaction(async (tx) => ((await tx.casAlertCursor(held.version, cursor)) ? work(tx, await tx.now()) : undefined), { pool: "background" });
 
   const write = async (tx: Tx, { inserts, updates, notices }: AlertDecision, counts: AlertCounts): Promise<void> => {
-    for (const alert of inserts) await tx.insertAlert(alert);
+    await tx.insertAlerts(inserts);
     for (const alert of updates) if (!(await tx.casAlert(alert))) throw new SkepError("request_in_progress", "a locked alert changed", { retryAfterMs: 100 });
     counts.alerts += inserts.length + updates.length;
+    counts.notices += notices.length;
     if (notices.length === 0) return;
     const webhooks = (await tx.listWebhooks()).filter((webhook) => webhook.enabled);
-    for (const { type, alert } of notices) {
-      counts.notices += 1;
-      for (const webhook of webhooks.filter(({ filter }) => wantsAlert(filter, alert))) {
-        const id = uuidv7(deps.clock.now(), deps.rng) as WebhookDeliveryId;
-        await tx.insertWebhookDelivery({ id, webhookId: webhook.id, alertId: alert.id, body: { type: `alert.${type}`, title: alert.title, alert: alertJson(alert) } });
-      }
-    }
+    await tx.insertWebhookDeliveries(notices.flatMap(({ type, alert }) => {
+      const body = { type: `alert.${type}`, title: alert.title, alert: alertJson(alert) };
+      return webhooks.filter(({ filter }) => wantsAlert(filter, alert)).map((webhook) => ({ id: uuidv7(deps.clock.now(), deps.rng) as WebhookDeliveryId, webhookId: webhook.id, alertId: alert.id, body }));
+    }));
   };
 
   const take = (held: AlertCursor, cursor: string, events: readonly EventRecord[], counts: AlertCounts): Promise<boolean | undefined> =>

@@ -95,7 +95,7 @@ export function createWebhookControl(deps: ControlDeps, allowLoopback: boolean, 
         const webhook = await find(tx, ref);
         if (!webhook.enabled) throw new SkepError("webhook_disabled", `${webhook.name} is disabled: nothing is sent to it`);
         const id = uuidv7(deps.clock.now(), deps.rng) as WebhookDeliveryId;
-        await tx.insertWebhookDelivery({ id, webhookId: webhook.id, alertId: undefined, body: { type: "test", title: `A test of webhook ${webhook.name}` } });
+        await tx.insertWebhookDeliveries([{ id, webhookId: webhook.id, alertId: undefined, body: { type: "test", title: `A test of webhook ${webhook.name}` } }]);
         await audit(tx, context, "webhook.test", `webhook:${webhook.id}`, { name: webhook.name, delivery_id: id });
         return { status: 202, body: { delivery_id: id, webhook: webhook.name, status: "pending" as const } };
       })),

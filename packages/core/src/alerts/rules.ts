@@ -59,8 +59,13 @@ export const ALERT_RULES: readonly AlertRule[] = [
   },
   {
     name: "breaker_open", severity: "warning", title: "Calls to host stopped", subject: ["host"],
-    opensOn: ["breaker.opened"], resolvesOn: { "breaker.closed": "host", ...HOST_GONE },
+    opensOn: ["breaker.opened"], resolvesOn: { "breaker.closed": "host", "breaker.reset": "host", ...HOST_GONE },
     next: ({ host }) => `skep health ${host}`,
+  },
+  {
+    name: "identity_mismatch", severity: "error", title: "Somebody else answers for host", subject: ["host"],
+    opensOn: ["host.identity_mismatch"], resolvesOn: { "breaker.closed": "host", "breaker.reset": "host", "host.enrolled": "host", ...HOST_GONE },
+    next: ({ host }) => `find out who answers at the address of ${host}; if it was rebuilt: skep host bundle ${host}, and enrol it again`,
   },
   {
     name: "boot_blocked", severity: "error", title: "Boot blocked", subject: ["host"],
@@ -138,9 +143,14 @@ export const ALERT_RULES: readonly AlertRule[] = [
     next: ({ deployment }) => `skep rollout status ${deployment}, then skep rollout resume ${deployment} or skep rollout abort ${deployment}`,
   },
   {
-    name: "move_failed", severity: "error", title: "Move failed", subject: ["placement", "deployment", "host"],
-    opensOn: ["move.failed"], resolvesOn: { "lifecycle.succeeded": "placement", "deployment.active": "deployment", "host.drained": "host", "host.uncordoned": "host", ...PLACEMENT_GONE },
-    next: ({ host, deployment }) => `skep explain deployment ${deployment}, then drain ${host} again`,
+    name: "drain_blocked", severity: "warning", title: "Drain is blocked", subject: ["host"],
+    opensOn: ["host.drain_blocked"], resolvesOn: { "host.draining": "host", "host.drained": "host", "host.drain_cancelled": "host", ...HOST_GONE },
+    next: ({ host }) => `skep explain host ${host}, then give its placements somewhere to go, or cancel the drain`,
+  },
+  {
+    name: "move_failed", severity: "warning", title: "Move failed", subject: ["placement", "deployment", "host"],
+    opensOn: ["move.failed"], resolvesOn: { "move.started": "placement", "move.succeeded": "placement", "deployment.active": "deployment", "host.drained": "host", "host.drain_cancelled": "host", ...PLACEMENT_GONE },
+    next: ({ deployment }) => `skep explain deployment ${deployment}`,
   },
 ];
 

@@ -7,7 +7,11 @@ import type { HostView, PlacementView } from "../ports/store.ts";
 import { visiblePlacement } from "../deploy/visible-state.ts";
 import type { LifecycleRow } from "../lifecycle/row.ts";
 import type { RolloutRecord } from "../rollout/record.ts";
+import { addMs, MINUTE_MS } from "../time.ts";
 import type { AlertRecord } from "./record.ts";
+
+/** Two of a breaker's cool-downs. */
+const ANSWERED_MS = 2 * MINUTE_MS;
 
 /** Of the subjects that the alert names; undefined = it is gone, or the alert names none. */
 export interface AlertSubjects {
@@ -34,6 +38,13 @@ export function decideOver(alert: AlertRecord, now: AlertSubjects): string | und
       const boot = now.host?.report?.boot;
       const wanted = alert.rule === "boot_blocked" ? ["complete", "degraded"] : ["complete", "blocked"];
       return boot === undefined ? "its host reports no boot sequence" : wanted.includes(boot.state) ? `its boot is ${boot.state}` : undefined;
+    }
+    case "breaker_open":
+    case "identity_mismatch": {
+      // A breaker is in its master's memory: one that died with it is never said to have closed. Long enough for one that
+      // lives to have tried again and to have said how that went.
+      const probe = now.host?.host.lastProbe;
+      return probe?.ok === true && probe.at >= addMs(alert.lastAt, ANSWERED_MS) ? "it has answered a master since" : undefined;
     }
     case "operation_lost":
     case "operation_needs_decision":

@@ -324,14 +324,15 @@ export interface Tx extends Reads {
    */
   lockAlerts(touch: AlertTouch, since: Instant, due: number): Promise<readonly AlertRecord[]>;
   lockAlert(id: AlertId): Promise<AlertRecord | undefined>;
-  insertAlert(alert: NewAlert): Promise<void>;
+  insertAlerts(alerts: readonly NewAlert[]): Promise<void>;
   /** Writes the alert's progress where its version still is the record's. */
   casAlert(alert: AlertRecord): Promise<boolean>;
   insertWebhook(webhook: Pick<WebhookRecord, "id" | "name" | "url" | "filter"> & { readonly secret: string }): Promise<"inserted" | "webhook_exists">;
   casWebhook(id: WebhookId, expectedVersion: number, patch: { readonly url?: string; readonly filter?: WebhookFilter; readonly enabled?: boolean }): Promise<boolean>;
   /** With its deliveries. */
   deleteWebhook(id: WebhookId): Promise<boolean>;
-  insertWebhookDelivery(delivery: Pick<WebhookDelivery, "id" | "webhookId" | "alertId" | "body">): Promise<void>;
+  /** In this order. */
+  insertWebhookDeliveries(deliveries: readonly Pick<WebhookDelivery, "id" | "webhookId" | "alertId" | "body">[]): Promise<void>;
   /** Gives the claim back. `retryMs` from now; `attempt` where counting starts over. */
   casWebhookDelivery(id: WebhookDeliveryId, expectedVersion: number, patch: { readonly status: WebhookDeliveryStatus; readonly retryMs?: number; readonly attempt?: number; readonly lastStatus?: number | null; readonly lastError?: string | null }): Promise<boolean>;
 }

@@ -4,7 +4,7 @@ import type { AlertRecord, ClaimedWebhookDelivery, Reads, Store, Tx, WebhookDeli
 import { byId, check, jsonCopy, type Context, type StoredWebhook, type Sync } from "./state.ts";
 
 type AlertReads = Sync<Pick<Reads, "findAlert" | "listAlerts" | "alertCursor" | "findWebhook" | "listWebhooks" | "findWebhookDelivery" | "listWebhookDeliveries">>;
-type AlertWrites = Sync<Pick<Tx, "casAlertCursor" | "lockAlerts" | "lockAlert" | "insertAlert" | "casAlert" | "insertWebhook" | "casWebhook" | "deleteWebhook" | "insertWebhookDelivery" | "casWebhookDelivery">>;
+type AlertWrites = Sync<Pick<Tx, "casAlertCursor" | "lockAlerts" | "lockAlert" | "insertAlerts" | "casAlert" | "insertWebhook" | "casWebhook" | "deleteWebhook" | "insertWebhookDeliveries" | "casWebhookDelivery">>;
 
 const CURSOR = "alerts";
 const newestFirst = (a: { readonly id: string }, b: { readonly id: string }): number => byId(b, a);
@@ -58,11 +58,13 @@ export function alertWrites({ state, policy, now }: Context): AlertWrites {
       return all.filter((alert) => dueIds.has(alert.id) || (alert.state === "firing" && touched(alert)) || (touch.keys.includes(alert.key) && (alert.state === "firing" || recent(alert)))).sort(byId);
     },
     lockAlert: (id) => state.alerts.get(id),
-    insertAlert: (alert) => {
-      check(state.alerts.get(alert.id) === undefined, "alerts_pkey");
-      const row = { ...alert, version: 1 };
-      oneFires(row);
-      state.alerts.set(alert.id, row);
+    insertAlerts: (alerts) => {
+      for (const alert of alerts) {
+        check(state.alerts.get(alert.id) === undefined, "alerts_pkey");
+        const row = { ...alert, version: 1 };
+        oneFires(row);
+        state.alerts.set(alert.id, row);
+      }
     },
     casAlert: (alert) => {
       const row = state.alerts.get(alert.id);
@@ -89,13 +91,15 @@ export function alertWrites({ state, policy, now }: Context): AlertWrites {
       for (const delivery of [...state.webhookDeliveries.values()]) if (delivery.webhookId === id) state.webhookDeliveries.delete(delivery.id);
       return true;
     },
-    insertWebhookDelivery: (delivery) => {
-      check(state.webhookDeliveries.get(delivery.id) === undefined, "webhook_deliveries_pkey");
-      check(state.webhooks.get(delivery.webhookId) !== undefined, "webhook_deliveries_webhook_id_fkey");
-      state.webhookDeliveries.set(delivery.id, {
-        ...delivery, body: jsonCopy(delivery.body), status: "pending", attempt: 0, nextAttemptAt: now(), claimExpiresAt: undefined, lastStatus: undefined, lastError: undefined,
-        createdAt: now(), completedAt: undefined, version: 1,
-      });
+    insertWebhookDeliveries: (deliveries) => {
+      for (const delivery of deliveries) {
+        check(state.webhookDeliveries.get(delivery.id) === undefined, "webhook_deliveries_pkey");
+        check(state.webhooks.get(delivery.webhookId) !== undefined, "webhook_deliveries_webhook_id_fkey");
+        state.webhookDeliveries.set(delivery.id, {
+          ...delivery, body: jsonCopy(delivery.body), status: "pending", attempt: 0, nextAttemptAt: now(), claimExpiresAt: undefined, lastStatus: undefined, lastError: undefined,
+          createdAt: now(), completedAt: undefined, version: 1,
+        });
+      }
     },
     casWebhookDelivery: (id, expectedVersion, { retryMs, lastStatus, lastError, ...patch }) => {
       const row = state.webhookDeliveries.get(id);

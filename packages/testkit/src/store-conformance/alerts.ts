@@ -21,7 +21,7 @@ export function alertRules(world: () => World): void {
   };
   const insert = async (patch: Partial<NewAlert> = {}): Promise<AlertRecord> => {
     const alert = newAlert(patch);
-    await world().store.transaction((tx) => tx.insertAlert(alert));
+    await world().store.transaction((tx) => tx.insertAlerts([alert]));
     return { ...alert, version: 1 };
   };
   const lock = (touch: Partial<AlertTouch>, since = at, due = 0) => world().store.transaction((tx) => tx.lockAlerts({ ...NOTHING, ...touch }, since, due));
@@ -32,7 +32,7 @@ export function alertRules(world: () => World): void {
   };
   const deliver = async (webhookId: WebhookId, alertId?: AlertId): Promise<WebhookDeliveryId> => {
     const id = newId<WebhookDeliveryId>();
-    await world().store.transaction((tx) => tx.insertWebhookDelivery({ id, webhookId, alertId, body: { type: "alert.firing", n: 1 } }));
+    await world().store.transaction((tx) => tx.insertWebhookDeliveries([{ id, webhookId, alertId, body: { type: "alert.firing", n: 1 } }]));
     return id;
   };
   const claim = async (limit = 100, perWebhook = 100, claimMs = 60_000) => (await world().store.claimWebhookDeliveries(limit, perWebhook, claimMs)).map((one) => one.delivery.id);
@@ -177,6 +177,22 @@ export function alertRules(world: () => World): void {
     expect(await claim()).toEqual([]);
     await store.transaction((tx) => tx.casWebhookDelivery(firing, 3, { status: "dead" }));
     expect(await claim()).toEqual([resolved]);
+  });
+
+  test("many are written at once, and none is no statement", async () => {
+    const { store } = world();
+    const webhookId = await webhook();
+    const alerts = Array.from({ length: 300 }, () => newAlert());
+    const rows = alerts.flatMap((alert) => Array.from({ length: 5 }, () => ({ id: newId<WebhookDeliveryId>(), webhookId, alertId: alert.id, body: {} })));
+    await store.transaction(async (tx) => {
+      await tx.insertAlerts([]);
+      await tx.insertWebhookDeliveries([]);
+      await tx.insertAlerts(alerts);
+      await tx.insertWebhookDeliveries(rows);
+    });
+    expect((await lock({ keys: alerts.map((alert) => alert.key) })).length).toBe(300);
+    expect((await store.listWebhooks()).find((one) => one.id === webhookId)!.deliveries.pending).toBe(1_500);
+    await store.transaction((tx) => tx.deleteWebhook(webhookId));
   });
 
   test("deliveries are listed newest first, and go with their webhook", async () => {
