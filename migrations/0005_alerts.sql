@@ -76,5 +76,6 @@ CREATE TABLE webhook_deliveries (
   CONSTRAINT webhook_deliveries_ended_has_end CHECK ((status = 'pending') = (completed_at IS NULL))
 );
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (webhook_id, next_attempt_at) WHERE status = 'pending';
+CREATE INDEX webhook_deliveries_of_alert ON webhook_deliveries (webhook_id, alert_id) WHERE status = 'pending';
 CREATE INDEX webhook_deliveries_by_webhook ON webhook_deliveries (webhook_id, id);
 CREATE INDEX webhook_deliveries_by_end ON webhook_deliveries (completed_at) WHERE status = 'delivered';

@@ -418,6 +418,7 @@ CREATE UNIQUE INDEX rollouts_one_open ON public.rollouts USING btree (deployment
 CREATE INDEX webhook_deliveries_by_end ON public.webhook_deliveries USING btree (completed_at) WHERE (status = 'delivered'::text);
 CREATE INDEX webhook_deliveries_by_webhook ON public.webhook_deliveries USING btree (webhook_id, id);
 CREATE INDEX webhook_deliveries_due ON public.webhook_deliveries USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
+CREATE INDEX webhook_deliveries_of_alert ON public.webhook_deliveries USING btree (webhook_id, alert_id) WHERE (status = 'pending'::text);
 
 -- functions
 CREATE OR REPLACE FUNCTION public.bump_pin_version()

@@ -71,6 +71,8 @@ test("webhook add: the secret alone on stdout, everything else beside it", async
   expect(api.seen[0]!.body).toEqual({ name: "pager", url: "http://hooks.example/x", kinds: ["host.", "boot."], min_severity: "error" });
   await run("webhook", "add", "pager", "https://hooks.example/");
   expect(api.seen[1]!.body).toEqual({ name: "pager", url: "https://hooks.example/" });
+  await skep(["webhook", "add", "pager", "-"], { url: api.url, clock: hastyClock(), stdin: "https://hooks.example/secret\n" });
+  expect(api.seen[2]!.body).toEqual({ name: "pager", url: "https://hooks.example/secret" });
   expect(JSON.parse((await run("webhook", "add", "pager", "https://hooks.example/", "--json")).out)).toMatchObject({ secret: "whsec_abc" });
 });
 

@@ -35,7 +35,7 @@ beforeAll(async () => {
 afterAll(() => void server.close());
 
 let bee: Agent;
-const site = useFleet("alerts", { intervalMs: 500 }, async (fleet) => {
+const site = useFleet("alerts", { intervalMs: 500, masterEnv: { SKEP_ALERT_COOLDOWN_MS: "1000" } }, async (fleet) => {
   bee = await fleet.addAgent("bee-1");
 });
 const hears = (type: string, rule: string | undefined, times = 1) =>
@@ -54,6 +54,7 @@ test("a killed agent is an alert with what to do next, its return ends it; each 
   await hears("test", undefined);
 
   await bee.kill();
+  // The last one is of this death: earlier ones, of a slow machine, have ended.
   const firing = (await hears("alert.firing", "host_unreachable"))!;
   expect(firing.body).toMatchObject({ title: "Host unreachable: bee-1", alert: { severity: "error", state: "firing", host: "bee-1", host_id: bee.hostId, next: "skep explain host bee-1", message: expect.stringContaining("bee-1 is unreachable") as string } });
   expect(firing.signature).toBe(`v1=${createHmac("sha256", secret).update(`${firing.timestamp}.${firing.text}`).digest("hex")}`);
@@ -74,8 +75,10 @@ test("a killed agent is an alert with what to do next, its return ends it; each 
   await eventually(async () => (await skep(fleet.api, ["alerts", "--host", "bee-1", "--min-severity", "error"])).stderr === "Nothing fires.\n", { what: "nothing fires" });
   expect((await skep(fleet.api, ["alerts", "--all", "--host", "bee-1"])).stdout).toContain("resolved  Host unreachable: bee-1");
 
-  const pairs = heard.filter((one) => one.rule === "host_unreachable").map((one) => one.type);
-  expect(pairs).toEqual(["alert.firing", "alert.resolved"]);
+  // A machine that is slow may have seen the host go more than once; beginning and end take turns all the same.
+  const pairs = heard.filter((one) => one.rule === "host_unreachable");
+  expect(pairs.map((one) => one.type)).toEqual(pairs.map((_, index) => (index % 2 === 0 ? "alert.firing" : "alert.resolved")));
+  expect(new Set(heard.map((one) => one.body.delivery_id)).size).toBe(heard.length);
   expect((await skep(fleet.api, ["webhook", "deliveries", "pager", "--json"])).stdout).not.toContain(secret);
   for (const member of [fleet.master]) expect(member.logs()).not.toContain(secret);
   expect((await skep(fleet.api, ["webhook", "rm", "pager"])).code).toBe(0);

@@ -134,6 +134,14 @@ describe("what is told", () => {
     expect(back.look(90_000)).toEqual([]);
   });
 
+  test("what an agent says without end has one", () => {
+    const ledger = new AlertLedger();
+    ledger.look(1_000, event("boot.blocked", { message: "x".repeat(100_000) }));
+    expect(ledger.firing()[0]!.message).toHaveLength(2_001);
+    ledger.look(2_000, event("boot.complete", { message: "y".repeat(100_000) }));
+    expect([...ledger.alerts.values()][0]!.resolvedBecause).toHaveLength(2_001);
+  });
+
   test("an end that no event told of is told as any other", () => {
     const ledger = new AlertLedger();
     ledger.look(1_000, event("breaker.opened"));

@@ -78,10 +78,11 @@ export async function casWebhookDelivery(db: Db, id: WebhookDeliveryId, expected
 export async function claimWebhookDeliveries(db: Db, limit: number, perWebhook: number, claimMs: number): Promise<readonly ClaimedWebhookDelivery[]> {
   const claimed = await rowsOf<{ id: WebhookDeliveryId }>(
     db.execute(sql`
-      WITH ranked AS (
-        SELECT d.id, row_number() OVER (PARTITION BY d.webhook_id ORDER BY d.next_attempt_at, d.created_at, d.id)
-          + (SELECT count(*) FROM webhook_deliveries b WHERE b.webhook_id = d.webhook_id AND b.status = 'pending' AND b.claim_expires_at > now()) AS nth
-        FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id AND w.enabled
+      WITH busy AS (
+        SELECT webhook_id, count(*) AS n FROM webhook_deliveries WHERE status = 'pending' AND claim_expires_at > now() GROUP BY webhook_id
+      ), ranked AS (
+        SELECT d.id, row_number() OVER (PARTITION BY d.webhook_id ORDER BY d.next_attempt_at, d.created_at, d.id) + coalesce(b.n, 0) AS nth
+        FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id AND w.enabled LEFT JOIN busy b ON b.webhook_id = d.webhook_id
         WHERE d.status = 'pending' AND d.next_attempt_at <= now() AND (d.claim_expires_at IS NULL OR d.claim_expires_at <= now())
           AND NOT EXISTS (SELECT 1 FROM webhook_deliveries e WHERE e.webhook_id = d.webhook_id AND e.alert_id = d.alert_id AND e.status = 'pending'
                           AND (e.created_at, e.id) < (d.created_at, d.id))

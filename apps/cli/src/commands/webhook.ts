@@ -4,7 +4,7 @@ import { EVENT_SEVERITIES, WEBHOOK_DELIVERY_STATUSES, isUuid, type EventSeverity
 import { createWebhookReply, webhookDeliveryList, webhookDeliveryReply, webhookList, webhookReply, webhookView } from "@skep/protocol";
 import { listAll } from "../api/pages.ts";
 import { collect, integer, oneOf, ref } from "../options.ts";
-import type { Act } from "../session.ts";
+import type { Act, Session } from "../session.ts";
 import { deliveryTable, webhookTable } from "../views/alerts.ts";
 
 interface FilterFlags {
@@ -21,9 +21,10 @@ export function registerWebhook(program: Command, act: Act): void {
   const webhook = program.command("webhook").description("receivers of alerts: add, ls, update, enable, disable, rm, test, deliveries, retry");
   const named = (name: string, description: string): Command => webhook.command(name).description(description).argument("<webhook>", "name or id", ref);
 
-  filterOptions(named("add", "tell a receiver of alerts; the secret that signs what it is sent is shown once").argument("<url>", "http or https"))
-    .action(act(async ({ api, json, terminal }, name: string, url: string, flags: FilterFlags) => {
-      const { data, raw } = await api.call("createWebhook", createWebhookReply, { body: { name, url, ...filterOf(flags) } });
+  filterOptions(named("add", "tell a receiver of alerts; the secret that signs what it is sent is shown once").argument("<url>", "http or https; - reads it from stdin, where other users cannot see it"))
+    .action(act(async (session, name: string, url: string, flags: FilterFlags) => {
+      const { api, json, terminal } = session;
+      const { data, raw } = await api.call("createWebhook", createWebhookReply, { body: { name, url: await urlOf(session, url), ...filterOf(flags) } });
       if (json) return terminal.json(raw);
       terminal.show(data.secret);
       terminal.say(...data.warnings.map((words) => `warning: ${words}`), `${data.name} is told of ${data.kinds.length === 0 ? "every alert" : `alerts from ${data.kinds.join(" ")}`} from ${data.min_severity} on; the secret is not shown again. Try it: skep webhook test ${data.name}`);
@@ -36,9 +37,10 @@ export function registerWebhook(program: Command, act: Act): void {
     else terminal.show(...webhookTable(data.items, terminal.columns));
   }));
 
-  filterOptions(named("update", "change its URL, or what it is told of").option("--to <url>", "where it is from now on"))
-    .action(act(async ({ api, json, terminal }, name: string, flags: FilterFlags & { to?: string }) => {
-      const { data, raw } = await api.call("updateWebhook", webhookReply, { params: { webhook: name }, body: { ...filterOf(flags), ...(flags.to === undefined ? {} : { url: flags.to }) } });
+  filterOptions(named("update", "change its URL, or what it is told of").option("--to <url>", "where it is from now on; - reads it from stdin"))
+    .action(act(async (session, name: string, flags: FilterFlags & { to?: string }) => {
+      const { api, json, terminal } = session;
+      const { data, raw } = await api.call("updateWebhook", webhookReply, { params: { webhook: name }, body: { ...filterOf(flags), ...(flags.to === undefined ? {} : { url: await urlOf(session, flags.to) }) } });
       if (json) return terminal.json(raw);
       terminal.say(...data.warnings.map((words) => `warning: ${words}`));
       terminal.show(`${data.name} is at ${data.url}, told of ${data.kinds.length === 0 ? "every alert" : `alerts from ${data.kinds.join(" ")}`} from ${data.min_severity} on`);
@@ -80,6 +82,9 @@ export function registerWebhook(program: Command, act: Act): void {
     else terminal.show(`${data.delivery_id} is on its way again; what became of it: skep webhook deliveries ${data.webhook}`);
   }));
 }
+
+/** A receiver's URL is often its secret, and `ps` shows command lines to everybody. */
+const urlOf = async (session: Session, text: string): Promise<string> => (text === "-" ? (await session.readStdin()).trim() : text);
 
 function deliveryId(text: string): string {
   if (!isUuid(text)) throw new InvalidArgumentError("Give the id that `skep webhook deliveries NAME` shows.");

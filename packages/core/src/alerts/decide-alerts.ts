@@ -84,7 +84,7 @@ export function decideAlerts(
 
   for (const event of events) {
     // What an event ends is ended before what it opens is opened: a host that is unreachable is no longer suspect.
-    for (const draft of drafts.values()) if (ends(draft.alert, event)) draft.alert = resolved(draft.alert, event.at, event.message);
+    for (const draft of drafts.values()) if (ends(draft.alert, event)) draft.alert = resolved(draft.alert, event.at, wordsOf(event));
     for (const rule of rulesOpenedBy(event)) {
       const key = alertKey(rule, event);
       if (key === undefined) continue;
@@ -93,7 +93,7 @@ export function decideAlerts(
         drafts.set(key, { read: undefined, alert: opened(rule, key, event, deployments, newId()), again: true });
         continue;
       }
-      draft.alert = { ...draft.alert, state: "firing", kind: event.kind, message: event.message, count: draft.alert.count + 1, lastAt: event.at, resolvedAt: undefined, resolvedBecause: undefined };
+      draft.alert = { ...draft.alert, state: "firing", kind: event.kind, message: wordsOf(event), count: draft.alert.count + 1, lastAt: event.at, resolvedAt: undefined, resolvedBecause: undefined };
       draft.again = true;
     }
   }
@@ -135,6 +135,10 @@ function decideNotice(alert: AlertRecord, again: boolean, { now, coolDownMs, war
   return due <= now ? { type: "firing", patch: notice } : { patch: { told, notifiedAt, notifyAt: due } };
 }
 
+/** Agents have a part in what events say; what leaves for receivers has an end. */
+const MAX_WORDS = 2_000;
+const wordsOf = ({ message }: EventRecord): string => (message.length > MAX_WORDS ? `${message.slice(0, MAX_WORDS)}…` : message);
+
 function ends(alert: AlertRecord, event: EventRecord): boolean {
   if (alert.state !== "firing") return false;
   const subject = alertRule(alert.rule)?.resolvesOn[event.kind];
@@ -157,7 +161,7 @@ function opened(rule: AlertRule, key: string, event: EventRecord, deployments: R
   return {
     id, key, rule: rule.name, severity: rule.severity, title: about === "" ? rule.title : `${rule.title}: ${about}`, next: rule.next(names),
     hostId, host, deploymentId, deployment, placementId, lifecycleId, firstAt: event.at,
-    state: "firing", kind: event.kind, message: event.message, count: 1, lastAt: event.at, resolvedAt: undefined, resolvedBecause: undefined,
+    state: "firing", kind: event.kind, message: wordsOf(event), count: 1, lastAt: event.at, resolvedAt: undefined, resolvedBecause: undefined,
     told: false, notifiedAt: undefined, notifyAt: undefined, acknowledgedAt: undefined, acknowledgedBy: undefined, version: 0,
   };
 }
