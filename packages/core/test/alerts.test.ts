@@ -134,6 +134,22 @@ describe("what is told", () => {
     expect(back.look(90_000)).toEqual([]);
   });
 
+  test("of two subjects in one look each has its own end and its own beginning", () => {
+    const ledger = new AlertLedger();
+    ledger.look(1_000, event("host.unreachable"), event("host.unreachable", OTHERS));
+    expect(ledger.look(2_000, event("host.unreachable"), event("host.active", OTHERS))).toEqual(["resolved host_unreachable"]);
+    expect(ledger.firing()).toMatchObject([{ hostId: "h1", count: 2 }]);
+  });
+
+  test("a backlog in which it ends and comes back much later goes on with the alert that is there", () => {
+    const ledger = new AlertLedger();
+    ledger.look(1_000, event("host.unreachable"));
+    const late = 3_000 + 2 * COOL_MS;
+    expect(ledger.look(late, event("host.active", { at: instant(2_000) }), event("host.unreachable", { at: instant(late) }))).toEqual(["reminder host_unreachable"]);
+    expect(ledger.firing()).toMatchObject([{ count: 2, firstAt: 1_000 }]);
+    expect(ledger.alerts.size).toBe(1);
+  });
+
   test("what an agent says without end has one", () => {
     const ledger = new AlertLedger();
     ledger.look(1_000, event("boot.blocked", { message: "x".repeat(100_000) }));
