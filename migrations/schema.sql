@@ -4,6 +4,37 @@
 DOMAIN counter AS bigint CHECK (((VALUE >= 0) AND (VALUE <= '9007199254740991'::bigint)));
 
 -- tables
+TABLE alert_cursor
+  one boolean NOT NULL DEFAULT true
+  cursor text NOT NULL
+  version counter NOT NULL DEFAULT 1;
+TABLE alerts
+  id uuid NOT NULL
+  key text NOT NULL
+  rule text NOT NULL
+  kind text NOT NULL
+  severity text NOT NULL
+  state text NOT NULL
+  title text NOT NULL
+  message text NOT NULL
+  next text NOT NULL
+  host_id uuid
+  host text
+  deployment_id uuid
+  deployment text
+  placement_id uuid
+  lifecycle_id uuid
+  count counter NOT NULL
+  first_at timestamp with time zone NOT NULL
+  last_at timestamp with time zone NOT NULL
+  resolved_at timestamp with time zone
+  resolved_because text
+  told boolean NOT NULL
+  notified_at timestamp with time zone
+  notify_at timestamp with time zone
+  acknowledged_at timestamp with time zone
+  acknowledged_by text
+  version counter NOT NULL DEFAULT 1;
 TABLE api_tokens
   id uuid NOT NULL
   name text NOT NULL
@@ -254,8 +285,40 @@ TABLE rollouts
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   completed_at timestamp with time zone
   version counter NOT NULL DEFAULT 1;
+TABLE webhook_deliveries
+  id uuid NOT NULL
+  webhook_id uuid NOT NULL
+  alert_id uuid
+  body jsonb NOT NULL
+  status text NOT NULL DEFAULT 'pending'::text
+  attempt integer NOT NULL DEFAULT 0
+  next_attempt_at timestamp with time zone NOT NULL DEFAULT now()
+  claim_expires_at timestamp with time zone
+  last_status integer
+  last_error text
+  created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  completed_at timestamp with time zone
+  version counter NOT NULL DEFAULT 1;
+TABLE webhooks
+  id uuid NOT NULL
+  name text NOT NULL
+  url text NOT NULL
+  filter jsonb NOT NULL
+  secret text NOT NULL
+  enabled boolean NOT NULL DEFAULT true
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  version counter NOT NULL DEFAULT 1;
 
 -- constraints
+alert_cursor CONSTRAINT alert_cursor_one_row CHECK (one);
+alert_cursor CONSTRAINT alert_cursor_pkey PRIMARY KEY (one);
+alerts CONSTRAINT alerts_acknowledged_by_somebody CHECK (((acknowledged_at IS NULL) = (acknowledged_by IS NULL)));
+alerts CONSTRAINT alerts_acknowledged_while_firing CHECK (((acknowledged_at IS NULL) OR (state = 'firing'::text)));
+alerts CONSTRAINT alerts_pkey PRIMARY KEY (id);
+alerts CONSTRAINT alerts_resolved_has_end CHECK (((state = 'resolved'::text) = (resolved_at IS NOT NULL)));
+alerts CONSTRAINT alerts_severity CHECK ((severity = ANY (ARRAY['info'::text, 'warning'::text, 'error'::text])));
+alerts CONSTRAINT alerts_state CHECK ((state = ANY (ARRAY['firing'::text, 'resolved'::text])));
 api_tokens CONSTRAINT api_tokens_pkey PRIMARY KEY (id);
 api_tokens CONSTRAINT api_tokens_role CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'admin'::text])));
 audit_log CONSTRAINT audit_log_outcome CHECK ((outcome = ANY (ARRAY['allowed'::text, 'denied'::text])));
@@ -332,8 +395,20 @@ rollouts CONSTRAINT rollouts_desired CHECK ((desired = ANY (ARRAY['running'::tex
 rollouts CONSTRAINT rollouts_ended_has_end CHECK (((status = ANY (ARRAY['succeeded'::text, 'failed'::text, 'rolled_back'::text, 'superseded'::text])) = (completed_at IS NOT NULL)));
 rollouts CONSTRAINT rollouts_pkey PRIMARY KEY (id);
 rollouts CONSTRAINT rollouts_status CHECK ((status = ANY (ARRAY['running'::text, 'paused'::text, 'rolling_back'::text, 'succeeded'::text, 'failed'::text, 'rolled_back'::text, 'superseded'::text])));
+webhook_deliveries CONSTRAINT webhook_deliveries_ended_has_end CHECK (((status = 'pending'::text) = (completed_at IS NULL)));
+webhook_deliveries CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id);
+webhook_deliveries CONSTRAINT webhook_deliveries_status CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text])));
+webhook_deliveries CONSTRAINT webhook_deliveries_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES webhooks(id) ON DELETE CASCADE;
+webhooks CONSTRAINT webhooks_name_unique UNIQUE (name);
+webhooks CONSTRAINT webhooks_pkey PRIMARY KEY (id);
 
 -- indexes
+CREATE INDEX alerts_by_end ON public.alerts USING btree (resolved_at) WHERE (resolved_at IS NOT NULL);
+CREATE INDEX alerts_by_key ON public.alerts USING btree (key, last_at);
+CREATE INDEX alerts_firing_by_deployment ON public.alerts USING btree (deployment_id) WHERE (state = 'firing'::text);
+CREATE INDEX alerts_firing_by_host ON public.alerts USING btree (host_id) WHERE (state = 'firing'::text);
+CREATE INDEX alerts_notice_due ON public.alerts USING btree (notify_at) WHERE (notify_at IS NOT NULL);
+CREATE UNIQUE INDEX alerts_one_firing ON public.alerts USING btree (key) WHERE (state = 'firing'::text);
 CREATE UNIQUE INDEX deployments_live_name ON public.deployments USING btree (name) WHERE (deleted_at IS NULL);
 CREATE INDEX enrollment_tokens_by_expiry ON public.enrollment_tokens USING btree (expires_at);
 CREATE INDEX enrollment_tokens_by_host ON public.enrollment_tokens USING btree (host_id);
@@ -358,6 +433,10 @@ CREATE INDEX placements_by_host ON public.placements USING btree (host_id, id) W
 CREATE UNIQUE INDEX placements_once_per_host ON public.placements USING btree (deployment_id, host_id) WHERE (removed_at IS NULL);
 CREATE INDEX rollouts_by_deployment ON public.rollouts USING btree (deployment_id, id);
 CREATE UNIQUE INDEX rollouts_one_open ON public.rollouts USING btree (deployment_id) WHERE (status = ANY (ARRAY['running'::text, 'paused'::text, 'rolling_back'::text]));
+CREATE INDEX webhook_deliveries_by_end ON public.webhook_deliveries USING btree (completed_at) WHERE (status = 'delivered'::text);
+CREATE INDEX webhook_deliveries_by_webhook ON public.webhook_deliveries USING btree (webhook_id, id);
+CREATE INDEX webhook_deliveries_due ON public.webhook_deliveries USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
+CREATE INDEX webhook_deliveries_of_alert ON public.webhook_deliveries USING btree (webhook_id, alert_id) WHERE (status = 'pending'::text);
 
 -- functions
 CREATE OR REPLACE FUNCTION public.bump_pin_version()

@@ -1,5 +1,6 @@
 /** The commands there are, and the options that all of them take. */
 import { Command } from "commander";
+import { registerAlerts } from "./commands/alerts.ts";
 import { registerAgain } from "./commands/again.ts";
 import { registerAudit } from "./commands/audit.ts";
 import { registerConfig } from "./commands/config.ts";
@@ -18,6 +19,7 @@ import { registerRollout } from "./commands/rollout.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerToken } from "./commands/token.ts";
 import { registerVersion } from "./commands/version.ts";
+import { registerWebhook } from "./commands/webhook.ts";
 import { PASSTHROUGH_COMMANDS } from "./passthrough.ts";
 import type { Act } from "./session.ts";
 import { VERSION } from "./version.ts";
@@ -58,6 +60,8 @@ export function createProgram(act: Act, write: { readonly out: (text: string) =>
   registerDrift(program, act);
   registerLifecycle(program, act);
   registerEvents(program, act);
+  registerAlerts(program, act);
+  registerWebhook(program, act);
   registerLogs(program, act);
   registerExec(program, act);
   registerExplain(program, act);

@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { ERRORS, type ErrorCode } from "@skep/core";
 import {
-  OPERATOR_ROUTES, bundleRequest, checkRequest, createHostRequest, createTokenRequest, deployRequest, execRequest, followLogsRequest, mutateRequest, redeployRequest, resolveLifecycleRequest, rollbackRequest, teardownRequest, updateHostRequest,
+  OPERATOR_ROUTES, bundleRequest, checkRequest, createHostRequest, createTokenRequest, createWebhookRequest, updateWebhookRequest, deployRequest, execRequest, followLogsRequest, mutateRequest, redeployRequest, resolveLifecycleRequest, rollbackRequest, teardownRequest, updateHostRequest,
   type OperatorRouteId,
 } from "@skep/protocol";
 import type { z } from "zod";
@@ -33,7 +33,7 @@ export type Handler = (request: Seen, response: ServerResponse) => Answer | "dro
 
 const BODIES: Partial<Record<OperatorRouteId, z.ZodType>> = {
   createHost: createHostRequest, updateHost: updateHostRequest, createBundle: bundleRequest, checkHosts: checkRequest, createDeployment: deployRequest, mutateDeployment: mutateRequest,
-  redeployDeployment: redeployRequest, rollbackDeployment: rollbackRequest, teardownDeployment: teardownRequest, resolveLifecycle: resolveLifecycleRequest, createToken: createTokenRequest, execDeployment: execRequest, followDeploymentLogs: followLogsRequest,
+  redeployDeployment: redeployRequest, rollbackDeployment: rollbackRequest, teardownDeployment: teardownRequest, resolveLifecycle: resolveLifecycleRequest, createToken: createTokenRequest, createWebhook: createWebhookRequest, updateWebhook: updateWebhookRequest, execDeployment: execRequest, followDeploymentLogs: followLogsRequest,
 };
 
 export const problem = (code: ErrorCode, detail: string = ERRORS[code].title, extra: object = {}): Answer => ({

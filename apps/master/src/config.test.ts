@@ -19,7 +19,7 @@ const faults = (argv: string[], env: Record<string, string> = {}): string[] => {
 };
 
 test("defaults: the API on loopback, the agent channel everywhere", () => {
-  expect(load([])).toMatchObject({ apiListen: "127.0.0.1", apiPort: 8080, swarmListen: "0.0.0.0", swarmPort: 8443, enrolPort: 8442, heartbeatIntervalMs: 30_000, trustDomain: "skep.local", metricsMaxHosts: 1_000, allowLoopbackAgents: false, supervised: false, json: false });
+  expect(load([])).toMatchObject({ apiListen: "127.0.0.1", apiPort: 8080, swarmListen: "0.0.0.0", swarmPort: 8443, enrolPort: 8442, heartbeatIntervalMs: 30_000, trustDomain: "skep.local", metricsMaxHosts: 1_000, allowLoopbackAgents: false, alertCoolDownMs: 900_000, supervised: false, json: false });
 });
 
 test("how many probes in a row it takes, from either side", () => {
@@ -40,7 +40,7 @@ test("where a master is reached: what is said, else the one address it listens o
 });
 
 test("all faults are named at once, by the setting's name, and none repeats the database's password", () => {
-  const env = { SKEP_API_PORT: "70000", SKEP_SWARM_LISTEN: "not a host", SKEP_HEARTBEAT_INTERVAL_MS: "5", SKEP_LOG_LEVEL: "loud", SKEP_METRICS_MAX_HOSTS: "20001", SKEP_TRUST_DOMAIN: "UPPER", SKEP_API_TLS_CERT: "/no/such/file", SKEP_ADVERTISE: "a_b" };
+  const env = { SKEP_API_PORT: "70000", SKEP_SWARM_LISTEN: "not a host", SKEP_HEARTBEAT_INTERVAL_MS: "5", SKEP_LOG_LEVEL: "loud", SKEP_METRICS_MAX_HOSTS: "20001", SKEP_ALERT_COOLDOWN_MS: "999", SKEP_TRUST_DOMAIN: "UPPER", SKEP_API_TLS_CERT: "/no/such/file", SKEP_ADVERTISE: "a_b" };
   expect(new Set(faults([], env))).toEqual(new Set(["DATABASE_URL", ...Object.keys(env)]));
   expect(() => loadConfig([], { DATABASE_URL: "mysql://u:hunter2@x" })).toThrow(expect.objectContaining({ detail: expect.not.stringContaining("hunter2") }));
 });

@@ -6,13 +6,17 @@ import { readFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MAX_PROBE_THRESHOLD, MIN_HEARTBEAT_INTERVAL_MS, PROBE_THRESHOLDS, SkepError, type FieldError, type ProbeThresholds } from "@skep/core";
+import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MAX_PROBE_THRESHOLD, MIN_HEARTBEAT_INTERVAL_MS, PROBE_THRESHOLDS, SkepError, DAY_MS, DEFAULT_ALERT_COOL_DOWN_MS, type FieldError, type ProbeThresholds } from "@skep/core";
 import { checkTrustDomain } from "@skep/pki";
 import { LOG_LEVELS } from "@skep/runtime";
 import { isIP } from "node:net";
 import { z } from "zod";
 import { DEFAULT_METRIC_HOSTS } from "./metrics/create-metrics.ts";
 import { parseFailpoint, type FailpointSetting } from "./failpoint.ts";
+
+/** Shorter makes reminders noise; longer than a day forgets to remind. */
+const MIN_COOL_DOWN_MS = 1_000;
+const MAX_COOL_DOWN_MS = DAY_MS;
 
 export interface MasterConfig {
   readonly stateDir: string;
@@ -31,6 +35,8 @@ export interface MasterConfig {
   readonly allowLoopbackAgents: boolean;
   /** Hosts with a label of their own in the metrics; the rest is told of together. */
   readonly metricsMaxHosts: number;
+  /** Between two notices that the same thing fires, ms. */
+  readonly alertCoolDownMs: number;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly failpoint: FailpointSetting | undefined;
   /** Started by a supervisor that holds our stdin. */
@@ -51,8 +57,9 @@ export const USAGE = `skep-master: the control plane
   --probe-failures N          in a row: unreachable         SKEP_PROBE_FAILURES (${PROBE_THRESHOLDS.failures})
   --probe-successes N         in a row: reachable again     SKEP_PROBE_SUCCESSES (${PROBE_THRESHOLDS.successes})
   --trust-domain NAME         of the SPIFFE ids             SKEP_TRUST_DOMAIN   (skep.local)
-  --allow-loopback-agents     agents on this machine        SKEP_ALLOW_LOOPBACK_AGENTS
+  --allow-loopback-agents     agents, webhook receivers here SKEP_ALLOW_LOOPBACK_AGENTS
   --metrics-max-hosts N       hosts with their own label    SKEP_METRICS_MAX_HOSTS (${DEFAULT_METRIC_HOSTS})
+  --alert-cooldown-ms N       ${MIN_COOL_DOWN_MS} to ${MAX_COOL_DOWN_MS}              SKEP_ALERT_COOLDOWN_MS     (${DEFAULT_ALERT_COOL_DOWN_MS})
   --log-level LEVEL           ${LOG_LEVELS.join(", ")}   SKEP_LOG_LEVEL (info)
   --json                      one JSON line on stdout once ready; logs always go to stderr
 `;
@@ -61,7 +68,7 @@ const FLAGS = {
   "state-dir": { type: "string" }, "api-listen": { type: "string" }, "api-port": { type: "string" }, "api-tls-cert": { type: "string" }, "api-tls-key": { type: "string" },
   "swarm-listen": { type: "string" }, "swarm-port": { type: "string" }, "enrol-port": { type: "string" }, advertise: { type: "string" },
   "heartbeat-interval-ms": { type: "string" }, "probe-failures": { type: "string" }, "probe-successes": { type: "string" }, "trust-domain": { type: "string" }, "allow-loopback-agents": { type: "boolean" },
-  "log-level": { type: "string" }, "metrics-max-hosts": { type: "string" },
+  "alert-cooldown-ms": { type: "string" }, "log-level": { type: "string" }, "metrics-max-hosts": { type: "string" },
   failpoint: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean" },
 } as const;
 
@@ -81,6 +88,7 @@ const because = <T>(parse: (text: string) => T) => (text: string, context: z.Ref
 /** Beyond this a scrape takes longer than the event loop can spare. */
 const MAX_METRIC_HOSTS = 20_000;
 const metricHosts = `must be a whole number from 0 to ${MAX_METRIC_HOSTS}`;
+const coolDown = `must be a whole number from ${MIN_COOL_DOWN_MS} to ${MAX_COOL_DOWN_MS}`;
 const interval = `must be a whole number from ${MIN_HEARTBEAT_INTERVAL_MS} to ${MAX_HEARTBEAT_INTERVAL_MS}`;
 
 const threshold = `must be a whole number from 1 to ${MAX_PROBE_THRESHOLD}`;
@@ -103,6 +111,7 @@ const settings = z.object({
   SKEP_TRUST_DOMAIN: z.string().transform(because(checkTrustDomain)).default("skep.local"),
   SKEP_ALLOW_LOOPBACK_AGENTS: yes.default(false),
   SKEP_METRICS_MAX_HOSTS: z.string().regex(/^\d{1,6}$/, metricHosts).transform(Number).refine((hosts) => hosts <= MAX_METRIC_HOSTS, metricHosts).default(DEFAULT_METRIC_HOSTS),
+  SKEP_ALERT_COOLDOWN_MS: z.string().regex(/^\d+$/, coolDown).transform(Number).refine((ms) => ms >= MIN_COOL_DOWN_MS && ms <= MAX_COOL_DOWN_MS, coolDown).default(DEFAULT_ALERT_COOL_DOWN_MS),
   SKEP_LOG_LEVEL: z.enum(LOG_LEVELS as [(typeof LOG_LEVELS)[number], ...(typeof LOG_LEVELS)[number][]]).default("info"),
   SKEP_FAILPOINT: z.string().transform(because(parseFailpoint)).optional(),
   SKEP_ALLOW_FAILPOINTS: yes.default(false),
@@ -140,6 +149,7 @@ export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     trustDomain: all.SKEP_TRUST_DOMAIN,
     allowLoopbackAgents: all.SKEP_ALLOW_LOOPBACK_AGENTS,
     metricsMaxHosts: all.SKEP_METRICS_MAX_HOSTS,
+    alertCoolDownMs: all.SKEP_ALERT_COOLDOWN_MS,
     logLevel: all.SKEP_LOG_LEVEL,
     failpoint: all.SKEP_FAILPOINT,
     supervised: all.SKEP_SUPERVISED,

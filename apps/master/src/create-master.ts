@@ -21,11 +21,12 @@ import { createMasterMetrics, DEFAULT_METRIC_HOSTS } from "./metrics/create-metr
 import { observedStore } from "./metrics/observed-store.ts";
 import type { MasterConfig } from "./config.ts";
 import { VERSION } from "./version.ts";
+import { createWebhookSender } from "./webhooks/send.ts";
 
 export type MasterSettings = Pick<
   MasterConfig,
   "apiListen" | "apiPort" | "apiTls" | "swarmListen" | "swarmPort" | "enrolPort" | "advertise" | "heartbeatIntervalMs" | "allowLoopbackAgents" | "failpoint"
-> & Partial<Pick<MasterConfig, "probeThresholds">>;
+> & Partial<Pick<MasterConfig, "probeThresholds" | "alertCoolDownMs">>;
 
 /** Raised by the benchmark, lowered by tests; production uses the defaults. */
 export interface MasterLimits {
@@ -104,9 +105,10 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
       if (identity.pins.isFresh() && identity.pins.pinsOf(hostId).size === 0) metrics.forgetHost(hostId);
     }
   });
+  const webhooks = createWebhookSender({ clock, allowLoopback: config.allowLoopbackAgents, userAgent: `skep/${VERSION}` });
   const control = await createControl(
     { store, agents, clock, rng, logger, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint), observe: metrics },
-    { rotateWanted: identity.pins.rotationWanted, probing: { thresholds: config.probeThresholds } },
+    { rotateWanted: identity.pins.rotationWanted, probing: { thresholds: config.probeThresholds }, webhooks: { sender: webhooks, allowLoopback: config.allowLoopbackAgents }, alertCoolDownMs: config.alertCoolDownMs },
   );
   const channel = createChannel({
     control, identity, store, credentials: credentials.current(), trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger, tasks, observe: metrics,
@@ -135,7 +137,8 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
     await Promise.all([channel.close(), door.close(), api.close()]);
     stop.abort();
     await loops?.stopped;
-    await control.drain();
+    webhooks.close();
+    await Promise.all([control.drain(), control.drainDeliveries()]);
     await agents.close();
     await tasks.drain(DRAIN_MS);
   };

@@ -1,5 +1,5 @@
 /** What the master's control code needs of the world besides the store: agents to talk to, and itself described. */
-import type { CallSummary, CancelReason, CircuitView, Clock, DeltaResult, DispatchAnswer, FailureCode, HostId, HostRecord, LifecycleRow, Logger, Policy, Rng, Store, Timings } from "@skep/core";
+import type { CallSummary, CancelReason, CircuitView, Clock, DeltaResult, DispatchAnswer, FailureCode, HostId, HostRecord, LifecycleRow, Logger, Policy, Rng, SendOutcome, Store, Timings } from "@skep/core";
 import type { AgentHealth, CancelReply, cancelRequest, DeployCommand, DryRunReply, ExecCommand, ExecFrame, JobView, MutateCommand, PendingJob } from "@skep/protocol";
 import type { z } from "zod";
 
@@ -74,6 +74,11 @@ export interface ControlObserver {
   onSweep(ms: number): void;
   /** Also of rows that end outside of the control: a decommission's. */
   onRowEnded(row: Pick<LifecycleRow, "operation" | "status">): void;
+}
+
+/** Sends one signed delivery. Never throws: what became of it is the answer, which holds nothing the receiver wrote. */
+export interface WebhookSender {
+  send(message: { readonly url: string; readonly secret: string; readonly deliveryId: string; readonly body: string }): Promise<SendOutcome>;
 }
 
 export interface ControlDeps {

@@ -17,6 +17,9 @@ export type RolloutId = Brand<string, "RolloutId">;
 export type DeltaId = Brand<string, "DeltaId">;
 export type EventId = Brand<string, "EventId">;
 export type TokenId = Brand<string, "TokenId">;
+export type AlertId = Brand<string, "AlertId">;
+export type WebhookId = Brand<string, "WebhookId">;
+export type WebhookDeliveryId = Brand<string, "WebhookDeliveryId">;
 /** Lower-case hex SHA-256 of a certificate's DER. */
 export type Fingerprint = Brand<string, "Fingerprint">;
 

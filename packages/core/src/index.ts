@@ -47,3 +47,4 @@ export * from "./reconcile/assess-drift.ts";
 export * from "./liveness/decide-health.ts";
 export * from "./metrics/index.ts";
 export * from "./explain/index.ts";
+export * from "./alerts/index.ts";

@@ -1,5 +1,6 @@
 /** The port's methods over a connection. Listed one by one: a method that is missing here does not compile. */
 import type { Reads, Tx } from "@skep/core";
+import * as alerts from "./alerts.ts";
 import * as apiTokens from "./api-tokens.ts";
 import { appendAudit, listAudit } from "./audit.ts";
 import { writeBeats } from "./beats.ts";
@@ -19,6 +20,7 @@ import * as placements from "./placements.ts";
 import * as reachability from "./reachability.ts";
 import * as rollouts from "./rollouts.ts";
 import * as tokens from "./tokens.ts";
+import * as webhooks from "./webhooks.ts";
 
 /** Pins are read from a pool of their own choosing: nobody is admitted without them. */
 export const bindReads = (db: Db, pinsDb: Db = db): Reads => ({
@@ -50,6 +52,13 @@ export const bindReads = (db: Db, pinsDb: Db = db): Reads => ({
   listAudit: (query) => listAudit(db, query),
   findApiToken: (id) => apiTokens.findApiToken(db, id),
   listApiTokens: () => apiTokens.listApiTokens(db),
+  findAlert: (id) => alerts.findAlert(db, id),
+  listAlerts: (query) => alerts.listAlerts(db, query),
+  alertCursor: () => alerts.readAlertCursor(db),
+  findWebhook: (idOrName) => webhooks.findWebhook(db, idOrName),
+  listWebhooks: () => webhooks.listWebhooks(db),
+  findWebhookDelivery: (id) => webhooks.findWebhookDelivery(db, id),
+  listWebhookDeliveries: (query) => webhooks.listWebhookDeliveries(db, query),
 });
 
 export const bindTx = (db: Db): Tx =>
@@ -97,4 +106,14 @@ export const bindTx = (db: Db): Tx =>
     completeIdempotency: (key, status, body) => idempotency.completeIdempotency(db, key, status, body),
     insertApiToken: (token) => apiTokens.insertApiToken(db, token),
     revokeApiToken: (id) => apiTokens.revokeApiToken(db, id),
+    casAlertCursor: (version, cursor) => alerts.casAlertCursor(db, version, cursor),
+    lockAlerts: (touch, since, due) => alerts.lockAlerts(db, touch, since, due),
+    lockAlert: (id) => alerts.lockAlert(db, id),
+    insertAlerts: (rows) => alerts.insertAlerts(db, rows),
+    casAlert: (alert) => alerts.casAlert(db, alert),
+    insertWebhook: (webhook) => webhooks.insertWebhook(db, webhook),
+    casWebhook: (id, version, patch) => webhooks.casWebhook(db, id, version, patch),
+    deleteWebhook: (id) => webhooks.deleteWebhook(db, id),
+    insertWebhookDeliveries: (rows) => webhooks.insertWebhookDeliveries(db, rows),
+    casWebhookDelivery: (id, version, patch) => webhooks.casWebhookDelivery(db, id, version, patch),
   });

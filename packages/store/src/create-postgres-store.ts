@@ -15,6 +15,7 @@ import { retain } from "./retain.ts";
 import { createSignals } from "./signals.ts";
 import { silentHosts, sweepCases } from "./sweep.ts";
 import { checkSchema } from "./migrate.ts";
+import { claimWebhookDeliveries } from "./webhooks.ts";
 
 export interface PostgresStoreOptions {
   /** With the password: never logged. */
@@ -67,6 +68,7 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     sweepCases: (limit: number, after: string | undefined) => snapshot((db) => sweepCases(db, limit, after)),
     silentHosts: (olderThanMs: number, limit: number) => snapshot((db) => silentHosts(db, olderThanMs, limit)),
     reconcileCases: (limit: number, after: string | undefined, options?: { readonly all?: boolean }) => snapshot((db) => reconcileCases(db, limit, after, options)),
+    claimWebhookDeliveries: (limit: number, perWebhook: number, claimMs: number) => claimWebhookDeliveries(background, limit, perWebhook, claimMs),
     retain: (limits: Parameters<Store["retain"]>[0]) => pools.background.transaction((db) => retain(db, limits)),
   });
   let closed: Promise<void> | undefined;

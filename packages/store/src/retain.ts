@@ -1,4 +1,5 @@
 /** Retention. What is deleted from the event ledger is remembered as a position, so that older cursors say "expired" and never "nothing happened". */
+import type { Store } from "@skep/core";
 import { sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
 import { rowsOf } from "./db.ts";
@@ -6,7 +7,7 @@ import { rowsOf } from "./db.ts";
 /** A bound per call keeps the transaction short; the next call goes on. */
 const BATCH = 10_000;
 
-export async function retain(db: Db, limits: { eventsMs: number; idempotencyMs: number }): Promise<{ events: number; idempotencyKeys: number }> {
+export async function retain(db: Db, limits: Parameters<Store["retain"]>[0]): ReturnType<Store["retain"]> {
   const [events] = await rowsOf<{ count: string }>(
     db.execute(sql`
       WITH doomed AS (
@@ -31,5 +32,17 @@ export async function retain(db: Db, limits: { eventsMs: number; idempotencyMs: 
   // A day longer than they were good for, so that "expired" can still be told from "unknown".
   await db.execute(sql`DELETE FROM enrollment_tokens WHERE expires_at < now() - interval '1 day' AND id IN (
     SELECT id FROM enrollment_tokens WHERE expires_at < now() - interval '1 day' ORDER BY expires_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)`);
-  return { events: Number(events?.count ?? 0), idempotencyKeys: keys.length };
+  const alerts = await rowsOf(
+    db.execute(sql`
+      DELETE FROM alerts WHERE id IN (
+        SELECT id FROM alerts WHERE resolved_at < now() - ${limits.alertsMs}::double precision * interval '1 millisecond'
+        ORDER BY resolved_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED) RETURNING 1`),
+  );
+  const webhookDeliveries = await rowsOf(
+    db.execute(sql`
+      DELETE FROM webhook_deliveries WHERE id IN (
+        SELECT id FROM webhook_deliveries WHERE status = 'delivered' AND completed_at < now() - ${limits.alertsMs}::double precision * interval '1 millisecond'
+        ORDER BY completed_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED) RETURNING 1`),
+  );
+  return { events: Number(events?.count ?? 0), idempotencyKeys: keys.length, alerts: alerts.length, webhookDeliveries: webhookDeliveries.length };
 }

@@ -1,7 +1,7 @@
 /** The schema against core's vocabulary and against drizzle's tables: each both ways, so that neither can gain or lose a word alone. */
 import {
-  AGENT_PHASES, CANCEL_REASONS, CERT_STATUSES, DEPLOYMENT_STATUSES, DESIRED_STATES, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES, LIFECYCLE_PHASES, LIFECYCLE_STATUSES,
-  OBSERVED_STATES, OPEN_STATUSES, OPERATIONS, REACHABILITY_STATES, RECONCILE_MODES, ROLES, ROLLOUT_ACTIONS, ROLLOUT_STATUSES, ENDED_ROLLOUT_STATUSES, OPEN_ROLLOUT_STATUSES, TERMINAL_STATUSES,
+  AGENT_PHASES, ALERT_STATES, CANCEL_REASONS, CERT_STATUSES, DEPLOYMENT_STATUSES, DESIRED_STATES, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES, LIFECYCLE_PHASES, LIFECYCLE_STATUSES,
+  OBSERVED_STATES, OPEN_STATUSES, OPERATIONS, REACHABILITY_STATES, RECONCILE_MODES, ROLES, ROLLOUT_ACTIONS, ROLLOUT_STATUSES, ENDED_ROLLOUT_STATUSES, OPEN_ROLLOUT_STATUSES, TERMINAL_STATUSES, WEBHOOK_DELIVERY_STATUSES,
 } from "@skep/core";
 import { runSql } from "@skep/store/server";
 import { useDatabase } from "@skep/testkit/vitest";
@@ -37,6 +37,9 @@ const VOCABULARY: Readonly<Record<string, readonly string[]>> = {
   events_severity: EVENT_SEVERITIES,
   audit_log_outcome: ["allowed", "denied"],
   api_tokens_role: ROLES,
+  alerts_severity: EVENT_SEVERITIES,
+  alerts_state: ALERT_STATES,
+  webhook_deliveries_status: WEBHOOK_DELIVERY_STATUSES,
 };
 
 const literals = (definition: unknown): string[] => [...String(definition).matchAll(/'([^']*)'::text/g)].map((match) => match[1]!).sort();

@@ -1,8 +1,8 @@
 /** A fingerprint of the whole database, to prove that something left no trace. */
 import { runSql } from "@skep/store/server";
 
-/** What every heartbeat writes and an operation never does. */
-const BEATS = ["host_liveness", "host_reports", "host_heartbeats"];
+/** What every heartbeat writes and an operation never does; and what the alert pass makes of earlier events whenever it gets to them. */
+const BEATS = ["host_liveness", "host_reports", "host_heartbeats", "alert_cursor", "alerts", "webhook_deliveries"];
 
 /** Table → md5 of all its rows. */
 export async function ledgerChecksum(url: string): Promise<Record<string, string>> {

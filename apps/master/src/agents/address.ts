@@ -46,10 +46,10 @@ export function checkAgentAddress(text: string, policy: AddressPolicy): CheckedA
   // The URL parser has turned 0x7f.1, 2130706433 and their kin into dotted form by now.
   const host = url.hostname.startsWith("[") ? url.hostname.slice(1, -1) : url.hostname;
   if (isIP(host) === 0) {
-    if ((host === "localhost" || host.endsWith(".localhost")) && !policy.allowLoopback) throw refused("loopback addresses need a master started with --allow-loopback-agents");
+    if (isLocalName(host) && !policy.allowLoopback) throw refused("loopback addresses need a master started with --allow-loopback-agents");
     return { url, ip: undefined };
   }
-  judge(host, policy);
+  judgeAddress(host, policy, refused);
   return { url, ip: host };
 }
 
@@ -58,14 +58,17 @@ export async function resolveAgentAddress(text: string, policy: AddressPolicy, r
   const { url, ip } = checkAgentAddress(text, policy);
   if (ip !== undefined) return { url, ip };
   const found = await resolve(url.hostname);
-  for (const address of found) judge(address, policy);
+  for (const address of found) judgeAddress(address, policy, refused);
   if (found[0] === undefined) throw refused("its name has no address");
   return { url, ip: found[0] };
 }
 
-const lookupAll = async (name: string): Promise<readonly string[]> => (await lookup(name, { all: true })).map(({ address }) => address);
+export const isLocalName = (host: string): boolean => host === "localhost" || host.endsWith(".localhost");
 
-function judge(address: string, policy: AddressPolicy): void {
+export const lookupAll = async (name: string): Promise<readonly string[]> => (await lookup(name, { all: true })).map(({ address }) => address);
+
+/** Judges a literal address, also for others that call what somebody named; `refused` words their refusal. */
+export function judgeAddress(address: string, policy: AddressPolicy, refused: (why: string) => SkepError): void {
   const plain = withoutEmbedding(address);
   const family = isIPv4(plain) ? "ipv4" : "ipv6";
   if (NEVER.check(plain, family)) throw refused("metadata, unspecified and multicast addresses are never called");

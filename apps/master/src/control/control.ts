@@ -11,6 +11,7 @@ import type { HostId, HostRecord, LifecycleRow, Pin } from "@skep/core";
 import type { z } from "zod";
 import type { OperatorContext, Reply } from "../ports.ts";
 import type { ExecControl } from "./exec.ts";
+import type { WebhookControl } from "./webhooks.ts";
 
 export type AcceptedOrPlan = z.infer<typeof acceptedOperation> | z.infer<typeof operationPlan>;
 
@@ -54,9 +55,12 @@ export interface Passes {
   probeOnce(): Promise<{ asked: number }>;
   reconcileOnce(): Promise<{ opened: number; gaveUp: number }>;
   rolloutOnce(): Promise<{ looked: number; stepped: number }>;
+  alertOnce(): Promise<{ events: number; alerts: number; notices: number }>;
+  /** Resolves when everything that was due is on its way, and does not wait for the answers. */
+  deliverOnce(): Promise<{ started: number }>;
 }
 
-export interface Control extends DeploymentControl, RolloutControl, LifecycleControl, ExecControl, AgentControl, Passes {
+export interface Control extends DeploymentControl, RolloutControl, LifecycleControl, ExecControl, AgentControl, WebhookControl, Passes {
   /** When this master began to listen (database time): silence before it says nothing. */
   readonly listeningSince: () => number;
   /** This master could not hear hosts for a reason of its own: what was not heard meanwhile proves nothing. */
@@ -67,8 +71,12 @@ export interface Control extends DeploymentControl, RolloutControl, LifecycleCon
   onRolloutDue(listener: () => void): void;
   /** The same for the prober: a lane that was full has room again. */
   onProbeDue(listener: () => void): void;
+  /** The same for the delivery pass. */
+  onDeliveryDue(listener: () => void): void;
   /** Gives up probes under way; resolves when every beat and every probe's result taken in is committed or refused. */
   drain(): Promise<void>;
+  /** Resolves when no webhook delivery is on its way. */
+  drainDeliveries(): Promise<void>;
 }
 
 /** Hosts and their identities: enrolment, rotation, decommission. */

@@ -1,6 +1,7 @@
 /** Puts the master's operations together. The only state kept in memory is what may be forgotten without harm. */
-import type { HostId, LifecycleRow } from "@skep/core";
-import type { ControlDeps } from "../ports.ts";
+import { DEFAULT_ALERT_COOL_DOWN_MS, type HostId, type LifecycleRow } from "@skep/core";
+import type { ControlDeps, WebhookSender } from "../ports.ts";
+import { createAlerts } from "./alerts.ts";
 import { createBeats } from "./beats.ts";
 import type { Control } from "./control.ts";
 import { createDeploymentControl } from "./deployments.ts";
@@ -12,17 +13,23 @@ import { createProber, type ProberOptions } from "./prober.ts";
 import { createReconcile } from "./reconcile.ts";
 import { createRollouts } from "./rollouts.ts";
 import { createSweep } from "./sweep.ts";
+import { createWebhookControl } from "./webhooks.ts";
+import { createWebhookDeliveries } from "./webhook-deliveries.ts";
 
 export interface ControlExtras {
   /** Whether the host should be told to rotate its certificate; asked on every full beat. */
   readonly rotateWanted?: (hostId: HostId) => boolean;
   readonly probing?: Pick<ProberOptions, "thresholds" | "limits">;
+  /** How alerts leave; without it what is to be told waits for a master that has it. */
+  readonly webhooks?: { readonly sender: WebhookSender; readonly allowLoopback: boolean };
+  readonly alertCoolDownMs?: number | undefined;
 }
 
 /** Starts listening: `listeningSince` is the database's now. */
 export async function createControl(deps: ControlDeps, extras: ControlExtras = {}): Promise<Control> {
   let wakeDispatch: () => void = () => undefined;
   let wakeRollouts: () => void = () => undefined;
+  let wakeDeliveries: () => void = () => undefined;
   const liveness = await createLiveness(deps);
   const prober = createProber(deps, { listeningSince: liveness.listeningSince, ...extras.probing });
   const sweep = createSweep(deps, liveness.listeningSince);
@@ -43,6 +50,9 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     ...createDispatch(deps),
     ...createReconcile(deps, wake),
     ...createRollouts(deps, { dispatch: wake, tellCancel: tellNow, rollouts: () => wakeRollouts() }),
+    ...createAlerts(deps, { coolDownMs: extras.alertCoolDownMs ?? DEFAULT_ALERT_COOL_DOWN_MS, listeningSince: liveness.listeningSince, wake: () => wakeDeliveries() }),
+    ...createWebhookControl(deps, extras.webhooks?.allowLoopback ?? false, () => wakeDeliveries()),
+    ...createWebhookDeliveries(deps, extras.webhooks?.sender, () => wakeDeliveries()),
     register: beats.register,
     beat: beats.beat,
     drain: async () => {
@@ -59,6 +69,9 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     },
     onRolloutDue: (listener) => {
       wakeRollouts = listener;
+    },
+    onDeliveryDue: (listener) => {
+      wakeDeliveries = listener;
     },
   };
 }

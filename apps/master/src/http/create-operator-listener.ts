@@ -18,6 +18,7 @@ import { useJsonBodies } from "./read-body.ts";
 import { refuseStrayRoutes, registerRoutes, validatorCompiler } from "./routing.ts";
 import { deploymentRoutes } from "./routes/deployments.ts";
 import { eventRoutes } from "./routes/events.ts";
+import { alertRoutes } from "./routes/alerts.ts";
 import { auditRoutes } from "./routes/audit.ts";
 import { execRoutes } from "./routes/exec.ts";
 import { explainRoutes } from "./routes/explain.ts";
@@ -30,6 +31,7 @@ import { metricRoutes } from "./routes/metrics.ts";
 import { rolloutRoutes } from "./routes/rollouts.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
+import { webhookRoutes } from "./routes/webhooks.ts";
 import { DEFAULT_OPERATOR_LIMITS, type OperatorDeps } from "./settings.ts";
 import { createStreams, type Streams } from "./streams.ts";
 
@@ -112,6 +114,8 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
       ...driftRoutes(deps),
       ...lifecycleRoutes(deps),
       ...eventRoutes(deps, () => streams),
+      ...alertRoutes(deps),
+      ...webhookRoutes(deps),
       ...explainRoutes(deps),
       ...tokenRoutes(deps, streams.closeOf),
     ],

@@ -26,7 +26,13 @@ const DISPATCH_EVERY_MS = 1_000;
 const ROLLOUT_EVERY_MS = 1_000;
 /** How late a due probe may start. Each look costs two small statements; looking less often is seen in how late results are. */
 const PROBE_EVERY_MS = 500;
+/** What happened is an alert this much later at most. */
+const ALERTS_EVERY_MS = 1_000;
+/** Retries become due by themselves; what is new wakes the loop. */
+const DELIVERIES_EVERY_MS = 1_000;
 const EVENTS_KEPT_MS = 30 * DAY_MS;
+/** Resolved alerts and deliveries that arrived. */
+const ALERTS_KEPT_MS = 30 * DAY_MS;
 /** The promise of the API: a key is remembered for a day. */
 const IDEMPOTENCY_KEPT_MS = DAY_MS;
 /** Spread, so that masters that started together do not sweep together. */
@@ -53,19 +59,22 @@ export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
   const probes = start("probes", Math.min(PROBE_EVERY_MS, timings.heartbeatIntervalMs / 4), () => control.probeOnce());
   const reconcile = start("reconcile", timings.heartbeatIntervalMs, () => control.reconcileOnce());
   const rollouts = start("rollouts", Math.min(ROLLOUT_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.rolloutOnce());
+  const alerts = start("alerts", Math.min(ALERTS_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.alertOnce());
+  const deliveries = start("webhooks", DELIVERIES_EVERY_MS, () => control.deliverOnce());
   const pins = start("pins", POLL_MS, () => deps.pins.poll());
-  const retention = start("retention", HOUR_MS, () => store.retain({ eventsMs: EVENTS_KEPT_MS, idempotencyMs: IDEMPOTENCY_KEPT_MS }));
+  const retention = start("retention", HOUR_MS, () => store.retain({ eventsMs: EVENTS_KEPT_MS, idempotencyMs: IDEMPOTENCY_KEPT_MS, alertsMs: ALERTS_KEPT_MS }));
   const credentials = start("credentials", HOUR_MS, async () => deps.renewCredentials());
 
   control.onWorkDue(() => dispatch.wake());
   control.onRolloutDue(() => rollouts.wake());
   control.onProbeDue(() => probes.wake());
+  control.onDeliveryDue(() => deliveries.wake());
   const unsubscribe = store.onSignal((topic) => {
     if (topic === "lifecycle") dispatch.wake();
     else if (topic === "rollouts") rollouts.wake();
     else if (topic === "pins") pins.wake();
   });
-  const all = [dispatch, sweep, probes, reconcile, rollouts, pins, retention, credentials];
+  const all = [dispatch, sweep, probes, reconcile, rollouts, alerts, deliveries, pins, retention, credentials];
   return { stopped: Promise.all(all.map((one) => one.stopped)).then(() => unsubscribe()) };
 }
 

@@ -14,6 +14,7 @@ beforeAll(async () => {
   hostId = (await api.activeHost("seen-01")).id;
   await api.activeHost("seen-02");
   await api.call("POST", "/v1/hosts", { body: { name: "pending-01", labels: { zone: "eu1" } } });
+  await api.call("POST", "/v1/webhooks", { body: { name: "seen-hook", url: "https://receiver.example/" } });
   await api.call("POST", "/v1/deployments", { body: { name: "seen", spec: NOOP, placement: { hosts: ["seen-01"] } } });
   const [row] = (await api.call("GET", "/v1/lifecycle")).json.items;
   rowId = row.id;
@@ -40,7 +41,7 @@ test("no GET writes anything, and neither does asking the hosts", async () => {
   for (const route of (OPERATOR_ROUTES as readonly Route[]).filter((item) => item.method === "GET")) {
     for (const kind of ["host", "deployment", "placement", "lifecycle"]) {
       const subject: Record<string, string> = { host: "seen-01", deployment: "seen", placement: placementId, lifecycle: rowId };
-      const url = route.path.replace(":kind", kind).replace(":host", "seen-01").replace(":deployment", "seen").replace(":rollout", rolloutId).replace(":id", route.id === "explain" ? subject[kind]! : rowId);
+      const url = route.path.replace(":kind", kind).replace(":host", "seen-01").replace(":deployment", "seen").replace(":rollout", rolloutId).replace(":webhook", "seen-hook").replace(":id", route.id === "explain" ? subject[kind]! : rowId);
       expect((await api.call("GET", url)).status, url).toBe(200);
     }
   }

@@ -4,11 +4,13 @@
  * another version answers `false`, which is news, not an exception. Methods throw only when the store is broken
  * (SkepError `database_unavailable`), never for an expected outcome.
  */
+import type { AlertTouch } from "../alerts/decide-alerts.ts";
+import type { AlertRecord, AlertState, NewAlert, WebhookDelivery, WebhookDeliveryStatus, WebhookFilter, WebhookRecord } from "../alerts/record.ts";
 import type { BootReport } from "../agent/boot.ts";
 import type { ObservedState, ReportedPlacement } from "../agent/observed.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { Pin } from "../enrolment/decide-pin.ts";
-import type { DeploymentId, Fingerprint, HostId, JobId, PlacementId, RolloutId, TokenId } from "../ids.ts";
+import type { AlertId, DeploymentId, Fingerprint, HostId, JobId, PlacementId, RolloutId, TokenId, WebhookDeliveryId, WebhookId } from "../ids.ts";
 import type { HostStatus } from "../liveness/decide-host.ts";
 import type { LifecycleRow, RowChange, RowOptions, StepResult } from "../lifecycle/row.ts";
 import type { LifecycleStatus, Operation } from "../lifecycle/states.ts";
@@ -18,7 +20,7 @@ import type { JobInventory } from "../sweep/decide-sweep.ts";
 import type { ProbeLane, Reachability, ReachabilityChange } from "../reachability/record.ts";
 import type { Instant } from "../time.ts";
 import type {
-  ApiToken, AuditEntry, AuditRecord, DeploymentRecord, DeploymentStatus, DesiredState, EnrolmentToken, EventCursor, EventRecord,
+  ApiToken, AuditEntry, AuditRecord, DeploymentRecord, DeploymentStatus, DesiredState, EnrolmentToken, EventCursor, EventRecord, EventSeverity,
   GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, NewEvent, ObservedRecord, PlacementRecord,
 } from "./records.ts";
 
@@ -89,6 +91,32 @@ export interface EventFilter {
   readonly kindPrefix?: string | undefined;
 }
 
+/** Newest first. */
+export interface AlertQuery extends Page {
+  readonly state?: AlertState | undefined;
+  readonly severities?: readonly EventSeverity[] | undefined;
+  readonly hostId?: string | undefined;
+  readonly deploymentId?: string | undefined;
+}
+
+/** How far events have become alerts, and whether a notice that was put off is due. */
+export interface AlertCursor {
+  readonly cursor: EventCursor;
+  readonly version: number;
+  readonly noticeDue: boolean;
+}
+
+/** Newest first. */
+export interface WebhookDeliveryQuery extends Page {
+  readonly webhookId: WebhookId;
+  readonly status?: WebhookDeliveryStatus | undefined;
+}
+
+export interface WebhookCounts {
+  readonly pending: number;
+  readonly dead: number;
+}
+
 export interface AuditQuery {
   readonly limit: number;
   /** Only entries older than this id. */
@@ -137,6 +165,16 @@ export interface Reads {
   listAudit(query: AuditQuery): Promise<readonly AuditRecord[]>;
   findApiToken(id: TokenId): Promise<ApiToken | undefined>;
   listApiTokens(): Promise<readonly ApiToken[]>;
+  findAlert(id: string): Promise<AlertRecord | undefined>;
+  listAlerts(query: AlertQuery): Promise<readonly AlertRecord[]>;
+  /** Undefined until the first look. */
+  alertCursor(): Promise<AlertCursor | undefined>;
+  /** By id or by name. */
+  findWebhook(idOrName: string): Promise<WebhookRecord | undefined>;
+  /** By name, with what waits to be sent and what was given up. */
+  listWebhooks(): Promise<readonly (WebhookRecord & { readonly deliveries: WebhookCounts })[]>;
+  findWebhookDelivery(id: string): Promise<WebhookDelivery | undefined>;
+  listWebhookDeliveries(query: WebhookDeliveryQuery): Promise<readonly WebhookDelivery[]>;
 }
 
 /** One accepted beat, already checked against its certificate. */
@@ -289,6 +327,26 @@ export interface Tx extends Reads {
   completeIdempotency(key: IdempotencyKey, status: number, body: unknown): Promise<void>;
   insertApiToken(token: Omit<ApiToken, "createdAt" | "revokedAt">): Promise<void>;
   revokeApiToken(id: TokenId): Promise<boolean>;
+
+  /** Version 0 = there is none yet. Whoever moves it makes the alerts; every other master's look is void. */
+  casAlertCursor(expectedVersion: number, cursor: EventCursor): Promise<boolean>;
+  /**
+   * Locks and reads, in id order: firing alerts of these subjects, alerts of these keys that fire or moved since `since`,
+   * and with `due` those whose notice is due, at most that many.
+   */
+  lockAlerts(touch: AlertTouch, since: Instant, due: number): Promise<readonly AlertRecord[]>;
+  lockAlert(id: AlertId): Promise<AlertRecord | undefined>;
+  insertAlerts(alerts: readonly NewAlert[]): Promise<void>;
+  /** Writes the alert's progress where its version still is the record's. */
+  casAlert(alert: AlertRecord): Promise<boolean>;
+  insertWebhook(webhook: Pick<WebhookRecord, "id" | "name" | "url" | "filter"> & { readonly secret: string }): Promise<"inserted" | "webhook_exists">;
+  casWebhook(id: WebhookId, expectedVersion: number, patch: { readonly url?: string; readonly filter?: WebhookFilter; readonly enabled?: boolean }): Promise<boolean>;
+  /** With its deliveries. */
+  deleteWebhook(id: WebhookId): Promise<boolean>;
+  /** In this order. */
+  insertWebhookDeliveries(deliveries: readonly Pick<WebhookDelivery, "id" | "webhookId" | "alertId" | "body">[]): Promise<void>;
+  /** Gives the claim back. `retryMs` from now; `attempt` where counting starts over. */
+  casWebhookDelivery(id: WebhookDeliveryId, expectedVersion: number, patch: { readonly status: WebhookDeliveryStatus; readonly retryMs?: number; readonly attempt?: number; readonly lastStatus?: number | null; readonly lastError?: string | null }): Promise<boolean>;
 }
 
 /** What the dispatcher needs to deliver one row. */
@@ -298,6 +356,13 @@ export interface Delivery {
   readonly placement: PlacementRecord;
   /** The spec of the row's generation; undefined for a teardown whose generation has none. */
   readonly generation: GenerationRecord | undefined;
+}
+
+/** What it takes to send one delivery. The secret is for signing and goes nowhere else. */
+export interface ClaimedWebhookDelivery {
+  readonly delivery: WebhookDelivery;
+  readonly webhook: WebhookRecord;
+  readonly secret: string;
 }
 
 export interface SweepCase {
@@ -358,8 +423,14 @@ export interface Store extends Reads {
    * repairs it; those that are due for a look, or with `all` those that are not as well.
    */
   reconcileCases(limit: number, after: string | undefined, options?: { readonly all?: boolean }): Promise<{ readonly now: Instant; readonly cases: readonly ReconcileCase[] }>;
-  /** Deletes expired idempotency keys, old events and old tokens. */
-  retain(limits: { eventsMs: number; idempotencyMs: number }): Promise<{ events: number; idempotencyKeys: number }>;
+  /**
+   * Claims due deliveries of enabled webhooks and counts the attempt, with SKIP LOCKED; at most `perWebhook` of one are
+   * under way (two masters that claim in the same instant may go past it once). A delivery waits while an earlier one of
+   * its alert to the same receiver is pending: nobody hears of the end before the beginning. A claim expires after `claimMs`.
+   */
+  claimWebhookDeliveries(limit: number, perWebhook: number, claimMs: number): Promise<readonly ClaimedWebhookDelivery[]>;
+  /** Deletes expired idempotency keys, old events and tokens, and alerts and deliveries that ended longer ago than `alertsMs`; dead deliveries stay. */
+  retain(limits: { eventsMs: number; idempotencyMs: number; alertsMs: number }): Promise<{ events: number; idempotencyKeys: number; alerts: number; webhookDeliveries: number }>;
   /** Wakes `listener` when another session committed something on the topic. A signal: it carries no facts and may be lost. */
   onSignal(listener: (topic: SignalTopic) => void): () => void;
   close(): Promise<void>;

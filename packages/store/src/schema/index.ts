@@ -9,3 +9,4 @@ export * from "./rollouts.ts";
 export * from "./lifecycle.ts";
 export * from "./ledgers.ts";
 export * from "./api-tokens.ts";
+export * from "./alerts.ts";

@@ -5,6 +5,7 @@
  */
 import { SkepError } from "@skep/core";
 import type { Clock, Instant, Policy, Reads, SignalTopic, Store, Tx } from "@skep/core";
+import { alertReads, alertWrites } from "./alerts.ts";
 import { writeBeats } from "./beats.ts";
 import { deploymentReads, deploymentWrites } from "./deployments.ts";
 import { eventReads, eventWrites } from "./events.ts";
@@ -46,7 +47,7 @@ export interface MemoryDatabase {
 }
 
 const NO_POOL = { open: 0, idle: 0, waiting: 0, max: 0 };
-const PASSES = ["claimDispatchable", "claimProbes", "deliveriesFor", "sweepCases", "silentHosts", "reconcileCases", "retain"] as const;
+const PASSES = ["claimDispatchable", "claimProbes", "deliveriesFor", "sweepCases", "silentHosts", "reconcileCases", "claimWebhookDeliveries", "retain"] as const;
 
 export function createMemoryDatabase({ clock, policy, lineage = "memory" }: MemoryDatabaseOptions): MemoryDatabase {
   const committed = emptyState();
@@ -172,6 +173,7 @@ function readsOf(context: Context): Sync<Reads> {
     ...rolloutReads(context),
     ...lifecycleReads(context),
     ...eventReads(context),
+    ...alertReads(context),
   };
 }
 
@@ -184,6 +186,7 @@ function writesOf(context: Context): Sync<Omit<Tx, keyof Reads>> {
     ...rolloutWrites(context),
     ...lifecycleWrites(context),
     ...eventWrites(context),
+    ...alertWrites(context),
     writeBeats: (beats) => writeBeats(context, beats),
   };
 }

@@ -1,13 +1,14 @@
 /** The statements of the background passes: each sees one moment of the ledger and is one indivisible step. */
 import { addMs, isTerminal } from "@skep/core";
 import type { Delivery, JobInventory, LifecycleRow, ObservedRecord, PlacementRecord, ReconcileCase, Store, SweepCase } from "@skep/core";
+import { claimWebhookDeliveries, retainAlerts } from "./alerts.ts";
 import { generationKey, observedOf } from "./deployments.ts";
 import { retain } from "./events.ts";
 import { viewOf } from "./hosts.ts";
 import { claimProbes } from "./reachability.ts";
 import { byId, type Context, type Sync } from "./state.ts";
 
-type PassStatements = Sync<Pick<Store, "claimDispatchable" | "claimProbes" | "deliveriesFor" | "sweepCases" | "silentHosts" | "reconcileCases" | "retain">>;
+type PassStatements = Sync<Pick<Store, "claimDispatchable" | "claimProbes" | "deliveriesFor" | "sweepCases" | "silentHosts" | "reconcileCases" | "claimWebhookDeliveries" | "retain">>;
 
 export function passStatements(context: Context): PassStatements {
   const { state, now } = context;
@@ -57,7 +58,8 @@ export function passStatements(context: Context): PassStatements {
       return { now: now(), hosts: hosts.slice(0, limit) };
     },
     reconcileCases: (limit, after, options) => ({ now: now(), cases: reconcileCases(context, after, options?.all === true).slice(0, limit) }),
-    retain: (limits) => retain(context, limits),
+    claimWebhookDeliveries: claimWebhookDeliveries(context),
+    retain: (limits) => ({ ...retain(context, limits), ...retainAlerts(context, limits.alertsMs) }),
   };
 }
 

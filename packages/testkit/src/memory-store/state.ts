@@ -1,7 +1,7 @@
 /** The tables of the ledger in memory, and what every statement needs besides them. */
 import type {
-  ApiToken, AuditRecord, DeploymentRecord, EnrolmentToken, EventRecord, GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, Instant,
-  LifecycleRow, ObservedRecord, PlacementRecord, Policy, Reachability, RingBeat, RolloutRecord, SignalTopic,
+  AlertRecord, ApiToken, AuditRecord, DeploymentRecord, EnrolmentToken, EventRecord, GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, Instant,
+  LifecycleRow, ObservedRecord, PlacementRecord, Policy, Reachability, RingBeat, RolloutRecord, SignalTopic, WebhookDelivery, WebhookRecord,
 } from "@skep/core";
 import { Table } from "./table.ts";
 
@@ -29,13 +29,20 @@ export interface StoredEvent {
   readonly id: number;
   readonly event: EventRecord;
 }
+export interface StoredAlertCursor {
+  readonly cursor: EventRecord["cursor"];
+  readonly version: number;
+}
+export interface StoredWebhook extends WebhookRecord {
+  readonly secret: string;
+}
 export interface Counter {
   readonly value: number;
 }
 
 const TABLES = [
   "hosts", "reachability", "liveness", "reports", "rings", "certs", "tokens", "deployments", "generations", "placements", "observed", "rollouts", "lifecycle", "events",
-  "audit", "idempotency", "apiTokens", "counters",
+  "audit", "idempotency", "apiTokens", "counters", "alertCursor", "alerts", "webhooks", "webhookDeliveries",
 ] as const;
 
 export interface State {
@@ -58,6 +65,10 @@ export interface State {
   readonly idempotency: Table<StoredIdempotency>;
   readonly apiTokens: Table<ApiToken>;
   readonly counters: Table<Counter>;
+  readonly alertCursor: Table<StoredAlertCursor>;
+  readonly alerts: Table<AlertRecord>;
+  readonly webhooks: Table<StoredWebhook>;
+  readonly webhookDeliveries: Table<WebhookDelivery>;
 }
 
 const build = (make: (name: (typeof TABLES)[number]) => Table<never>): State =>

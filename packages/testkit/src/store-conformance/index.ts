@@ -3,6 +3,7 @@
  * concurrency can show is in packages/store/test; everything here is true of one client at a time.
  */
 import { afterAll, beforeAll, describe } from "vitest";
+import { alertRules } from "./alerts.ts";
 import { beatRules } from "./beats.ts";
 import { deploymentRules } from "./deployments.ts";
 import { gaugeRules } from "./gauges.ts";
@@ -19,7 +20,7 @@ export type { OpenedStore } from "./world.ts";
 
 /** Gives each group of rules an empty store of its own. */
 export function storeConformance(name: string, makeStore: () => Promise<OpenedStore>): void {
-  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, reachability: reachabilityRules, rollouts: rolloutRules, ledgers: ledgerRules, gauges: gaugeRules };
+  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, reachability: reachabilityRules, rollouts: rolloutRules, ledgers: ledgerRules, gauges: gaugeRules, alerts: alertRules };
   describe(`${name} keeps the store's contract`, () => {
     for (const [noun, rules] of Object.entries(groups)) {
       describe(noun, () => {
