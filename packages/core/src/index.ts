@@ -45,3 +45,4 @@ export * from "./reconcile/decide-notice.ts";
 export * from "./reconcile/assess-drift.ts";
 export * from "./liveness/decide-health.ts";
 export * from "./explain/index.ts";
+export * from "./services/index.ts";

@@ -5,3 +5,4 @@ export * from "./operator/rollouts.ts";
 export * from "./operator/drift.ts";
 export * from "./operator/lifecycle.ts";
 export * from "./operator/events.ts";
+export * from "./operator/services.ts";

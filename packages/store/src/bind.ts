@@ -16,6 +16,7 @@ import * as idempotency from "./idempotency.ts";
 import * as lifecycle from "./lifecycle.ts";
 import * as placements from "./placements.ts";
 import * as rollouts from "./rollouts.ts";
+import { serviceSnapshot } from "./services.ts";
 import * as tokens from "./tokens.ts";
 
 /** Pins are read from a pool of their own choosing: nobody is admitted without them. */
@@ -35,6 +36,7 @@ export const bindReads = (db: Db, pinsDb: Db = db): Reads => ({
   listGenerations: (id) => deployments.listGenerations(db, id),
   listPlacements: (query) => placements.listPlacements(db, query),
   findPlacement: (id) => placements.findPlacement(db, id),
+  serviceSnapshot: (query) => serviceSnapshot(db, query),
   listOrphans: (limit) => hosts.listOrphans(db, limit),
   findLifecycle: (id) => lifecycle.findLifecycle(db, id),
   listLifecycle: (query) => lifecycle.listLifecycle(db, query),

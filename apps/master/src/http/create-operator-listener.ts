@@ -26,7 +26,9 @@ import { hostRoutes } from "./routes/hosts.ts";
 import { driftRoutes } from "./routes/drift.ts";
 import { lifecycleRoutes } from "./routes/lifecycle.ts";
 import { logRoutes } from "./routes/logs.ts";
+import { prometheusTargetRoutes } from "./routes/prometheus-targets.ts";
 import { rolloutRoutes } from "./routes/rollouts.ts";
+import { serviceRoutes } from "./routes/services.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { DEFAULT_OPERATOR_LIMITS, type OperatorDeps } from "./settings.ts";
@@ -104,6 +106,8 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
       ...healthRoutes(deps),
       ...deploymentRoutes(deps),
       ...rolloutRoutes(deps),
+      ...serviceRoutes(deps),
+      ...prometheusTargetRoutes(deps),
       ...logRoutes(deps, () => streams),
       ...execRoutes(deps, () => streams),
       ...auditRoutes(deps),

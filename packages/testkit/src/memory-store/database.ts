@@ -13,6 +13,7 @@ import { identityReads, identityWrites } from "./identity.ts";
 import { lifecycleReads, lifecycleWrites } from "./lifecycle.ts";
 import { passStatements } from "./passes.ts";
 import { rolloutReads, rolloutWrites } from "./rollouts.ts";
+import { serviceReads } from "./services.ts";
 import { absorbState, emptyState, forkState, nextCount, type Context, type State, type Sync } from "./state.ts";
 
 /** Where a session gives way: before a statement, before a commit, and after it, when only the answer can still be lost. */
@@ -163,6 +164,7 @@ function readsOf(context: Context): Sync<Reads> {
     ...identityReads(context),
     ...deploymentReads(context),
     ...rolloutReads(context),
+    ...serviceReads(context),
     ...lifecycleReads(context),
     ...eventReads(context),
   };
