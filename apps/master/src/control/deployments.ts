@@ -165,10 +165,10 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         }
         const generation = (locked?.generation ?? 0) + 1;
         const deployment: DeploymentRecord = locked ?? blankDeployment(newId() as DeploymentId, request.name);
-        const placements = settled(planDeploy(views, outcome.hosts.map((host) => host.id), "running"));
-        const wish = wishOf(request.rollout);
         const failover = failoverOf(request.failover);
         const warnings = await checkFallbacks(tx, deployment, failover);
+        const placements = settled(planDeploy(views, outcome.hosts.map((host) => host.id), "running"));
+        const wish = wishOf(request.rollout);
         const before = locked === undefined ? undefined : await latestSpec(tx, locked);
         return {
           action: "deploy", deployment, isNew: locked === undefined, generation, spec: parsedSpec(withOrder(request.spec, request.rollout)), desired: "running",
