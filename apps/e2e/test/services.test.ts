@@ -131,7 +131,7 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
       status(JSON.stringify([samples, prometheus.logs().split("\n").slice(-4)]));
       return samples.length === 2 ? samples : undefined;
     }, { what: "both programs are scraped", timeoutMs: 60_000 });
-    expect(found.map(({ labels, value }) => [labels["greeting"], labels["deployment"], labels["host"], value]).sort()).toEqual([["build", "build-ai", "bee-1", 1], ["marco", "marco-ai", "bee-2", 1]]);
+    expect(found.map(({ labels, value }) => `${labels["greeting"]} ${labels["deployment"]} ${labels["host"]} ${value}`).sort()).toEqual(["build build-ai bee-1 1", "marco marco-ai bee-2 1"]);
   });
 
   test("takes agents at the master's address, each under its host's name, and the master itself", async () => {
@@ -140,10 +140,10 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
       const seen = await targets();
       return seen.length === 5 ? seen : undefined;
     }, { what: "five targets", timeoutMs: 30_000 });
-    const of = (job: string) => all.filter(({ labels }) => labels["job"] === job).map(({ labels, scrapeUrl }) => [labels["instance"], scrapeUrl]).sort();
+    const of = (job: string) => all.filter(({ labels }) => labels["job"] === job).map(({ labels, scrapeUrl }) => `${labels["instance"]} ${scrapeUrl}`).sort();
     const ids = Object.fromEntries((await api.get<{ items: { name: string; id: string }[] }>("/v1/hosts")).items.map(({ name, id }) => [name, id]));
-    expect(of("agents")).toEqual(["bee-1", "bee-2"].map((name) => [name, `${api.url}/v1/hosts/${ids[name]}/metrics`]));
-    expect(of("masters")).toEqual([[new URL(api.url).host, `${api.url}/metrics`]]);
+    expect(of("agents")).toEqual(["bee-1", "bee-2"].map((name) => `${name} ${api.url}/v1/hosts/${ids[name]}/metrics`));
+    expect(of("masters")).toEqual([`${new URL(api.url).host} ${api.url}/metrics`]);
   });
 
   test("keeps its targets while the master is away: what cannot be read is no list", async () => {

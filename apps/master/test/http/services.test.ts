@@ -32,13 +32,13 @@ const deploy = async (name: string, at: readonly HostRecord[], extra: object = {
 /** A deployment whose placements say what they are told to. */
 async function running(name: string, speakers: readonly Speaker[], extra: object = {}, spec?: object) {
   const made = await deploy(name, speakers.map(({ host }) => host), extra, spec);
-  const say = async (which: number, patch: Partial<ReportedComponent> = {}, load1?: number): Promise<void> => {
-    const { host, beat } = speakers[which]!;
-    const placed = made.placements.find((placement) => placement.host === host.name)!;
-    await beat([{ placement_id: placed.placement_id, deployment: name, epoch: 1, generation: 1, spec_hash: "a".repeat(64), state: "running", components: [{ name: "web", state: "running", restarts: 0, ports: { http: 8_000 + which, stats: 9_000 + which }, ...patch }] }], load1);
-  };
+  const report = (which: number, patch: Partial<ReportedComponent> = {}): ReportedPlacement => ({
+    placement_id: made.placements.find((placement) => placement.host === speakers[which]!.host.name)!.placement_id, deployment: name, epoch: 1, generation: 1, spec_hash: "a".repeat(64), state: "running",
+    components: [{ name: "web", state: "running", restarts: 0, ports: { http: 8_000 + which, stats: 9_000 + which }, ...patch }],
+  });
+  const say = async (which: number, patch?: Partial<ReportedComponent>, load1?: number): Promise<void> => void (await speakers[which]!.beat([report(which, patch)], load1));
   for (const which of speakers.keys()) await say(which);
-  return { ...made, say };
+  return { ...made, say, report };
 }
 const resolve = (name: string, query = "") => api.call("GET", `/v1/services/${name}/resolve${query}`, { role: "viewer" });
 const hostsOf = (answer: { json: any }): string[] => answer.json.endpoints.map((endpoint: { host: string }) => endpoint.host);
@@ -110,6 +110,10 @@ describe("resolution", () => {
     await made.say(0, {}, 7);
     await made.say(1, {}, 3);
     expect(hostsOf(await resolve("many", "?strategy=least_loaded&port=http"))).toEqual([names[2], names[1], names[0]]);
+    // What else runs on a host counts before its load.
+    const rival = await running("rival", [speakers[2]!]);
+    await speakers[2]!.beat([made.report(2), rival.report(0)]);
+    expect(hostsOf(await resolve("many", "?strategy=least_loaded&port=http"))).toEqual([names[1], names[0], names[2]]);
     expect(hostsOf(await resolve("many", "?port=http&label=zone%3Deu"))).toEqual([names[2], names[0]]);
     expect((await resolve("many", "?component=web")).json.endpoints.map((endpoint: any) => [endpoint.port_name, endpoint.protocol])).toEqual(Array.from({ length: 3 }, () => [["http", "tcp"], ["stats", "udp"]]).flat());
     expect((await resolve("many", "?port=grpc")).json).toMatchObject({ status: 422, code: "unknown_component", detail: "many publishes no */grpc; it publishes: web/http, web/stats." });
