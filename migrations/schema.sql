@@ -79,7 +79,8 @@ TABLE deployments
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   deleted_at timestamp with time zone
   version counter NOT NULL DEFAULT 1
-  rollout jsonb NOT NULL DEFAULT '{}'::jsonb;
+  rollout jsonb NOT NULL DEFAULT '{}'::jsonb
+  failover jsonb NOT NULL DEFAULT '{}'::jsonb;
 TABLE enrollment_tokens
   id uuid NOT NULL
   host_id uuid NOT NULL

@@ -35,6 +35,7 @@ const AWAY = new Set(["overloaded", "database_unavailable", "rate_limited", "req
 export function exitCodeOf(status: number, code: string): ExitCode {
   if (code === "unauthenticated" || code === "forbidden" || status === 401) return EXIT.auth;
   if (AWAY.has(code)) return EXIT.unreachable;
+  if (code === "no_healthy_endpoint") return EXIT.degraded;
   // Neither can come of what a person typed: the programs differ in version, or this one has a fault.
   if (code === "route_not_found" || code === "idempotency_key_reused") return EXIT.unexpected;
   if (status === 404) return EXIT.notFound;

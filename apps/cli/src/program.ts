@@ -16,6 +16,7 @@ import { registerLifecycle } from "./commands/lifecycle.ts";
 import { registerLogs } from "./commands/logs.ts";
 import { registerMutate } from "./commands/mutate.ts";
 import { registerRollout } from "./commands/rollout.ts";
+import { registerService } from "./commands/service.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerToken } from "./commands/token.ts";
 import { registerVersion } from "./commands/version.ts";
@@ -57,6 +58,7 @@ export function createProgram(act: Act, write: { readonly out: (text: string) =>
   registerRollout(program, act);
   registerStatus(program, act);
   registerDeployments(program, act);
+  registerService(program, act);
   registerDrift(program, act);
   registerLifecycle(program, act);
   registerEvents(program, act);

@@ -19,7 +19,7 @@ afterEach(() => api.close());
 /** Written by hand: the registry's statuses may move, what a script sees may not. */
 const NOT_BY_STATUS: Partial<Record<ErrorCode, number>> = {
   unauthenticated: 4, forbidden: 4, route_not_found: 1, idempotency_key_reused: 1,
-  overloaded: 11, database_unavailable: 11, rate_limited: 11, request_timeout: 11, too_many_streams: 11, too_many_execs: 11, host_unreachable: 1,
+  overloaded: 11, database_unavailable: 11, rate_limited: 11, request_timeout: 11, too_many_streams: 11, too_many_execs: 11, host_unreachable: 1, no_healthy_endpoint: 9,
 };
 const BY_STATUS: Readonly<Record<number, number>> = { 400: 2, 403: 5, 404: 3, 409: 5, 410: 5, 413: 2, 415: 2, 422: 2, 500: 1, 502: 11, 503: 1, 504: 11, 507: 1 };
 

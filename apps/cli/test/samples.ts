@@ -27,7 +27,7 @@ export const placement = (n: number, over: Partial<PlacementJson> = {}): Placeme
 });
 
 export const deployment = (name: string, over: Partial<DeploymentJson> = {}): DeploymentJson => ({
-  id: uuid(900), name, status: "active", desired: "running", generation: 3, reconcile: "auto", placement: { replicas: 2 }, last_error: null, created_at: ago(7_200), updated_at: ago(90), deleted_at: null, ...over,
+  id: uuid(900), name, status: "active", desired: "running", generation: 3, reconcile: "auto", placement: { replicas: 2 }, failover: { fallbacks: [] }, last_error: null, created_at: ago(7_200), updated_at: ago(90), deleted_at: null, ...over,
 });
 export const detail = (name: string, placements: readonly PlacementJson[]): object => ({
   ...deployment(name), spec: { driver: "process", components: [] }, spec_hash: "0".repeat(64), placements, counts: { succeeded: placements.length, failed: 0, pending: 0 }, rollout: null, generations: [{ generation: 3, spec_hash: "0".repeat(64), created_at: ago(90) }],

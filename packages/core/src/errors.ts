@@ -58,6 +58,8 @@ export const ERRORS = {
   deployment_exists: { status: 409, retryable: false, title: "A deployment of that name exists", fix: "Use mutate, or deploy with replace." },
   operation_in_progress: { status: 409, retryable: true, title: "An operation on a placement is still open", fix: "Wait for it, or cancel it: the open rows are in `detail`." },
   no_eligible_host: { status: 409, retryable: true, title: "No host can take this placement", fix: "The reasons per host are in `errors`." },
+  service_not_found: { status: 404, retryable: false, title: "No such service", fix: "List services with `skep service ls`." },
+  no_healthy_endpoint: { status: 503, retryable: true, title: "Nothing of the service is healthy, and none of its fallbacks", fix: "What each endpoint waits for is in `errors`; see them all with `skep service show NAME`." },
   generation_not_found: { status: 404, retryable: false, title: "No such generation", fix: "Pick one of the deployment's generations." },
   unknown_component: { status: 422, retryable: false, title: "The deployment has no such component", fix: "Name one of the components in `detail`." },
   nothing_to_do: { status: 409, retryable: false, title: "The deployment is torn down", fix: "Deploy it again." },

@@ -48,3 +48,4 @@ export * from "./liveness/decide-health.ts";
 export * from "./metrics/index.ts";
 export * from "./explain/index.ts";
 export * from "./alerts/index.ts";
+export * from "./services/index.ts";

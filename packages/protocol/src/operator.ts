@@ -6,3 +6,4 @@ export * from "./operator/drift.ts";
 export * from "./operator/lifecycle.ts";
 export * from "./operator/events.ts";
 export * from "./operator/alerts.ts";
+export * from "./operator/services.ts";

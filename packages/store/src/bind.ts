@@ -19,6 +19,7 @@ import * as lifecycle from "./lifecycle.ts";
 import * as placements from "./placements.ts";
 import * as reachability from "./reachability.ts";
 import * as rollouts from "./rollouts.ts";
+import { serviceSnapshot } from "./services.ts";
 import * as tokens from "./tokens.ts";
 import * as webhooks from "./webhooks.ts";
 
@@ -39,6 +40,7 @@ export const bindReads = (db: Db, pinsDb: Db = db): Reads => ({
   listGenerations: (id) => deployments.listGenerations(db, id),
   listPlacements: (query) => placements.listPlacements(db, query),
   findPlacement: (id) => placements.findPlacement(db, id),
+  serviceSnapshot: (query) => serviceSnapshot(db, query),
   listOrphans: (limit) => hosts.listOrphans(db, limit),
   findLifecycle: (id) => lifecycle.findLifecycle(db, id),
   listLifecycle: (query) => lifecycle.listLifecycle(db, query),

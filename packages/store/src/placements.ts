@@ -92,6 +92,11 @@ export async function listPlacements(
   return rows.map(viewOf);
 }
 
+/** By id. */
+export async function findPlacementViews(db: Db, where: SQL | undefined): Promise<readonly PlacementView[]> {
+  return (await selectPlacements(db).where(where).orderBy(asc(placements.id))).map(viewOf);
+}
+
 export async function findPlacement(db: Db, id: PlacementId): Promise<PlacementView | undefined> {
   if (!isUuid(id)) return undefined;
   const rows = await selectPlacements(db).where(eq(placements.id, id));

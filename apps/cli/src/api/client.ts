@@ -60,7 +60,8 @@ export function createApi({ transport, clock, rng, signal }: ApiDeps): Api {
       if (status >= 200 && status < 300) return { kind: "reply", status, raw, at: dateOf(headers["date"]) ?? clock.now() };
       const afterMs = retryAfterMs(headers["retry-after"]);
       const error = refusalError(status, raw, afterMs);
-      const retry = status === 503 || status === 502 || status === 504 || error.code === "request_in_progress";
+      // That nothing is healthy is an answer about now, and the caller's to wait for.
+      const retry = (status === 503 && error.code !== "no_healthy_endpoint") || status === 502 || status === 504 || error.code === "request_in_progress";
       return { kind: "failed", error, retry, ...(afterMs === undefined ? {} : { afterMs }) };
     } catch (error) {
       if (signal.aborted) throw detachedError();

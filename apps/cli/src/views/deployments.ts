@@ -38,6 +38,7 @@ export function deploymentLines(detail: DeploymentDetail, columns: number | unde
       ["status", state(detail.status)],
       ["wanted", `${detail.desired}, generation ${detail.generation}`],
       ["where", whereOf(detail)],
+      ["fallbacks", detail.failover.fallbacks.join(" ")],
       ["reconcile", detail.reconcile],
       ["placements", `${counts.succeeded} succeeded, ${counts.failed} failed, ${counts.pending} pending`],
       ["rollout", detail.rollout === null ? null : `${detail.rollout.status}, generation ${detail.rollout.generation}, wave ${detail.rollout.wave} of about ${detail.rollout.waves}: ${detail.rollout.because}`],

@@ -18,3 +18,18 @@ export const noop = (...startMs: readonly number[]) => ({
   driver: "noop",
   components: startMs.map((ms, index) => ({ name: `c${index}`, noop: { start_ms: ms }, ...(index === 0 ? {} : { depends_on: [`c${index - 1}`] }) })),
 });
+
+/** Who it is to people, and to a Prometheus. Its probe gives up on it soon: a process that is stopped fails it. */
+const MEASURED_SERVER = [
+  'const { createServer } = require("node:http");',
+  "createServer((request, response) => response.end(request.url === '/metrics' ? `# TYPE greeter_up gauge\\ngreeter_up{greeting=\"${process.env.GREETING}\"} 1\\n` : `${process.env.GREETING} ${process.pid}`)).listen(Number(process.env.PORT), '127.0.0.1');",
+  "process.on('SIGTERM', () => process.exit(0));",
+].join("\n");
+
+export const measuredServer = (greeting: string) => ({
+  driver: "process",
+  components: [{
+    name: "web", command: [process.execPath, "-e", MEASURED_SERVER], env: { GREETING: greeting }, ports: [{ name: "http" }], stop_timeout_s: 3,
+    probe: { type: "http", port: "http", path: "/", interval_ms: 100, timeout_ms: 500, failure_threshold: 3 },
+  }],
+});

@@ -5,7 +5,7 @@
  */
 import {
   SkepError, canonicalJson, patchSpec, place, planDeploy, planMutate, planTeardown, uuidv7,
-  type ChangePlan, type DeploymentId, type DeploymentRecord, type DesiredState, type GenerationRecord, type HostId,
+  type ChangePlan, type DeploymentId, type DeploymentRecord, type DesiredState, type FailoverWish, type GenerationRecord, type HostId,
   type PlacementRequest, type PlacementView, type PlannedPlacement, type Rejection, type RolloutAction, type RolloutMember, type RolloutWish, type RowOptions, type Spec, type Tx,
 } from "@skep/core";
 import { specSchema, type AcceptedOperation, type RolloutRequest } from "@skep/protocol";
@@ -13,6 +13,7 @@ import type { ControlDeps, OperatorContext, Reply } from "../ports.ts";
 import { accept } from "./accept.ts";
 import type { AcceptedOrPlan, DeploymentControl } from "./control.ts";
 import { planDryRun } from "./dry-run.ts";
+import { checkFallbacks, failoverOf } from "./failover.ts";
 import { openRow, type OpenedRow } from "./open-row.ts";
 import { refreshDeployment } from "./outcome.ts";
 import { candidates, namedHosts, requireAllowed } from "./scheduling.ts";
@@ -38,6 +39,7 @@ interface Change {
   readonly before: Spec | undefined;
   /** What the deployment says of its own changes from now on. */
   readonly wish: RolloutWish;
+  readonly failover: FailoverWish;
   /** For placements that stay; undefined = nothing is changed in place. */
   readonly rollout: RolloutPlan | undefined;
 }
@@ -63,10 +65,10 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
   const writeChange = async (tx: Tx, change: Change, context: OperatorContext): Promise<AcceptedOperation> => {
     const { deployment, generation } = change;
     if (change.isNew) {
-      const outcome = await tx.insertDeployment({ id: deployment.id, name: deployment.name, generation, desired: change.desired, reconcile: change.reconcile, placement: change.placement, rollout: change.wish });
+      const outcome = await tx.insertDeployment({ id: deployment.id, name: deployment.name, generation, desired: change.desired, reconcile: change.reconcile, placement: change.placement, rollout: change.wish, failover: change.failover });
       if (outcome === "deployment_exists") throw new SkepError("deployment_exists");
     } else {
-      const done = await tx.casDeployment(deployment.id, deployment.version, { generation, desired: change.desired, reconcile: change.reconcile, placement: change.placement, rollout: change.wish });
+      const done = await tx.casDeployment(deployment.id, deployment.version, { generation, desired: change.desired, reconcile: change.reconcile, placement: change.placement, rollout: change.wish, failover: change.failover });
       if (!done) throw new SkepError("request_in_progress", "the deployment changed at the same moment", { retryAfterMs: 100 });
     }
     if (change.spec !== undefined) await tx.insertGeneration({ deploymentId: deployment.id, generation, spec: change.spec, specHash: deps.hash(change.spec) });
@@ -136,7 +138,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
     return {
       action, deployment, isNew: false, generation: deployment.generation + 1, spec, desired, placement: deployment.placement,
       reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS: request.timeout_s, warnings: [],
-      before: present.spec, wish: deployment.rollout,
+      before: present.spec, wish: deployment.rollout, failover: deployment.failover,
       rollout: views.length === 0 ? undefined : {
         action, whole: full, components, patchedGeneration: present.generation,
         policy: policyOf(action, deployment.desired, desired, deployment.rollout, wishOf(request.rollout)),
@@ -163,13 +165,15 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         }
         const generation = (locked?.generation ?? 0) + 1;
         const deployment: DeploymentRecord = locked ?? blankDeployment(newId() as DeploymentId, request.name);
+        const failover = failoverOf(request.failover);
+        const warnings = await checkFallbacks(tx, deployment, failover);
         const placements = settled(planDeploy(views, outcome.hosts.map((host) => host.id), "running"));
         const wish = wishOf(request.rollout);
         const before = locked === undefined ? undefined : await latestSpec(tx, locked);
         return {
           action: "deploy", deployment, isNew: locked === undefined, generation, spec: parsedSpec(withOrder(request.spec, request.rollout)), desired: "running",
-          placement: request.placement, reconcile: request.reconcile, views, rejected: outcome.rejected, timeoutS: request.timeout_s, warnings: [],
-          placements, wish, before: before?.spec,
+          placement: request.placement, reconcile: request.reconcile, views, rejected: outcome.rejected, timeoutS: request.timeout_s, warnings,
+          placements, wish, failover, before: before?.spec,
           rollout: placements.some(isStaying)
             ? { action: "deploy", whole: true, components: undefined, patchedGeneration: before?.generation, policy: policyOf("deploy", deployment.desired, "running", {}, wish) }
             : undefined,
@@ -204,7 +208,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         return {
           action: "teardown", deployment, isNew: false, generation: deployment.generation + 1, spec: undefined, desired: "absent",
           placement: deployment.placement, reconcile: deployment.reconcile, views: remaining, rejected: [], timeoutS: request.timeout_s,
-          options: request.volumes ? { removeVolumes: true } : undefined, before: undefined, wish: deployment.rollout, rollout: undefined,
+          options: request.volumes ? { removeVolumes: true } : undefined, before: undefined, wish: deployment.rollout, failover: deployment.failover, rollout: undefined,
           placements: settled(planTeardown(remaining)),
           warnings: [
             ...(views.length === remaining.length ? [] : [`${views.length - remaining.length} placements on unreachable hosts were dropped; they are reported as orphans if their hosts return`]),
@@ -280,5 +284,5 @@ function parsedSpec(spec: Spec): Spec {
 
 function blankDeployment(id: DeploymentId, name: string): DeploymentRecord {
   const never = 0 as DeploymentRecord["createdAt"];
-  return { id, name, generation: 0, desired: "running", reconcile: "auto", placement: {}, rollout: {}, status: "pending", lastError: undefined, createdAt: never, updatedAt: never, deletedAt: undefined, version: 0 };
+  return { id, name, generation: 0, desired: "running", reconcile: "auto", placement: {}, rollout: {}, failover: {}, status: "pending", lastError: undefined, createdAt: never, updatedAt: never, deletedAt: undefined, version: 0 };
 }

@@ -28,7 +28,9 @@ import { driftRoutes } from "./routes/drift.ts";
 import { lifecycleRoutes } from "./routes/lifecycle.ts";
 import { logRoutes } from "./routes/logs.ts";
 import { metricRoutes } from "./routes/metrics.ts";
+import { prometheusTargetRoutes } from "./routes/prometheus-targets.ts";
 import { rolloutRoutes } from "./routes/rollouts.ts";
+import { serviceRoutes } from "./routes/services.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { webhookRoutes } from "./routes/webhooks.ts";
@@ -108,6 +110,8 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
       ...metricRoutes(deps),
       ...deploymentRoutes(deps),
       ...rolloutRoutes(deps),
+      ...serviceRoutes(deps),
+      ...prometheusTargetRoutes(deps),
       ...logRoutes(deps, () => streams),
       ...execRoutes(deps, () => streams),
       ...auditRoutes(deps),

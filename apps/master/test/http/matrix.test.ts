@@ -12,7 +12,7 @@ const api = useApi();
 const routes: readonly Route[] = OPERATOR_ROUTES;
 const RANK = { viewer: 0, operator: 1, admin: 2 };
 const SOME_ID = "0199a3c4-0000-7000-8000-000000000001";
-const urlOf = (route: Route) => route.path.replace(":kind", "host").replace(/:(id|host|deployment|webhook|delivery)/g, SOME_ID);
+const urlOf = (route: Route) => route.path.replace(":kind", "host").replace(/:(id|host|deployment|webhook|delivery|service)/g, SOME_ID);
 const needed = (route: Route): Role | undefined => (route.access.kind === "role" ? route.access.role : undefined);
 
 /** Methods and paths out of find-my-way's tree. */

@@ -4,6 +4,7 @@ import type { ObservedState, ReportedComponent, ReportedPlacement } from "../age
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { CertStatus } from "../enrolment/decide-pin.ts";
 import type { RolloutWish } from "../rollout/policy.ts";
+import type { FailoverWish } from "../services/failover.ts";
 import type { DeploymentId, Fingerprint, HostId, JobId, PlacementId, TokenId } from "../ids.ts";
 import type { HostStatus } from "../liveness/decide-host.ts";
 import type { Spec } from "../spec/spec.ts";
@@ -112,6 +113,8 @@ export interface DeploymentRecord {
   readonly placement: PlacementRequest;
   /** How carefully its changes go through its placements, where it says so. */
   readonly rollout: RolloutWish;
+  /** Who answers its callers while it cannot. */
+  readonly failover: FailoverWish;
   /** Derived from placements and open rows; stored so that lists need no join. */
   readonly status: DeploymentStatus;
   readonly lastError: string | undefined;

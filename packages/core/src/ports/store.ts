@@ -18,6 +18,7 @@ import type { NewRollout, RolloutPatch, RolloutRecord } from "../rollout/record.
 import type { FleetGauges } from "../metrics/fleet-gauges.ts";
 import type { JobInventory } from "../sweep/decide-sweep.ts";
 import type { ProbeLane, Reachability, ReachabilityChange } from "../reachability/record.ts";
+import type { ServiceQuery, ServiceSnapshot } from "../services/snapshot.ts";
 import type { Instant } from "../time.ts";
 import type {
   ApiToken, AuditEntry, AuditRecord, DeploymentRecord, DeploymentStatus, DesiredState, EnrolmentToken, EventCursor, EventRecord, EventSeverity,
@@ -146,6 +147,8 @@ export interface Reads {
   listGenerations(id: DeploymentId): Promise<readonly Omit<GenerationRecord, "spec">[]>;
   listPlacements(query: { readonly deploymentId?: DeploymentId | undefined; readonly hostId?: HostId | undefined; readonly includeRemoved?: boolean | undefined } & Partial<Page>): Promise<readonly PlacementView[]>;
   findPlacement(id: PlacementId): Promise<PlacementView | undefined>;
+  /** Deployments as their callers need them, by id: in a fixed number of statements, whatever their number. */
+  serviceSnapshot(query: ServiceQuery): Promise<ServiceSnapshot>;
   /** Of hosts that are not decommissioned, by host and placement. */
   listOrphans(limit: number): Promise<readonly OrphanRecord[]>;
   findLifecycle(id: string): Promise<LifecycleRow | undefined>;
@@ -286,8 +289,9 @@ export interface Tx extends Reads {
 
   /** Locks the deployment against every other change until the transaction ends. */
   lockDeployment(id: DeploymentId): Promise<DeploymentRecord | undefined>;
-  insertDeployment(deployment: Pick<DeploymentRecord, "id" | "name" | "generation" | "desired" | "reconcile" | "placement" | "rollout">): Promise<"inserted" | "deployment_exists">;
-  casDeployment(id: DeploymentId, expectedVersion: number, patch: { generation?: number; desired?: DesiredState; reconcile?: DeploymentRecord["reconcile"]; placement?: DeploymentRecord["placement"]; rollout?: DeploymentRecord["rollout"]; status?: DeploymentStatus; lastError?: string | null; deleted?: boolean }): Promise<boolean>;
+  /** Without `failover` it declares no fallbacks. */
+  insertDeployment(deployment: Pick<DeploymentRecord, "id" | "name" | "generation" | "desired" | "reconcile" | "placement" | "rollout"> & Partial<Pick<DeploymentRecord, "failover">>): Promise<"inserted" | "deployment_exists">;
+  casDeployment(id: DeploymentId, expectedVersion: number, patch: { generation?: number; desired?: DesiredState; reconcile?: DeploymentRecord["reconcile"]; placement?: DeploymentRecord["placement"]; rollout?: DeploymentRecord["rollout"]; failover?: DeploymentRecord["failover"]; status?: DeploymentStatus; lastError?: string | null; deleted?: boolean }): Promise<boolean>;
   insertGeneration(generation: Omit<GenerationRecord, "createdAt">): Promise<void>;
   insertPlacement(placement: Pick<PlacementRecord, "id" | "deploymentId" | "hostId" | "desired" | "epoch" | "generation">): Promise<void>;
   casPlacement(id: PlacementId, expectedVersion: number, patch: { desired?: DesiredState; epoch?: number; generation?: number; appliedGeneration?: number | null; reconcileAttempts?: number; reconcileNotBefore?: Instant | null; removed?: boolean }): Promise<boolean>;

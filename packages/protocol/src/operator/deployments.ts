@@ -1,5 +1,5 @@
 /** Deployments and what is asked of them. */
-import { COMPONENT_STATES, DEPLOYMENT_STATUSES, DESIRED_STATES, OBSERVED_STATES, OPERATIONS, RECONCILE_MODES, UPDATE_ORDERS } from "@skep/core";
+import { COMPONENT_STATES, DEPLOYMENT_STATUSES, DESIRED_STATES, MAX_FALLBACKS, OBSERVED_STATES, OPERATIONS, RECONCILE_MODES, UPDATE_ORDERS } from "@skep/core";
 import { z } from "zod";
 import { counterSchema, idSchema, labelsSchema, listOf, nameSchema, pageQuery, refSchema } from "../common.ts";
 import { PLAN_ACTIONS } from "../commands.ts";
@@ -23,6 +23,12 @@ export const rolloutRequest = z.strictObject({
   order: z.enum(UPDATE_ORDERS).optional(),
 });
 export type RolloutRequest = z.infer<typeof rolloutRequest>;
+/** Who answers the deployment's callers while it cannot (docs/services.md). */
+export const failoverRequest = z.strictObject({
+  /** Other deployments, in the order in which they are tried. */
+  fallbacks: z.array(refSchema).max(MAX_FALLBACKS).refine((refs) => new Set(refs).size === refs.length, "a fallback is named twice").optional(),
+});
+export type FailoverRequest = z.infer<typeof failoverRequest>;
 export const deployRequest = z.strictObject({
   name: nameSchema,
   spec: specSchema,
@@ -31,6 +37,8 @@ export const deployRequest = z.strictObject({
   timeout_s: z.int().min(1).max(86_400).optional(),
   /** Kept with the deployment, for its later changes too. */
   rollout: rolloutRequest.optional(),
+  /** Kept as well. */
+  failover: failoverRequest.optional(),
   /** Deploy over an existing deployment of that name instead of refusing. */
   replace: z.boolean().default(false),
   dry_run: z.boolean().default(false),
@@ -128,6 +136,8 @@ export const deploymentView = z.object({
   generation: counterSchema,
   reconcile: z.enum(RECONCILE_MODES),
   placement: z.object({ hosts: z.array(z.string()).optional(), replicas: z.int().optional(), constraints: z.record(z.string(), z.string()).optional() }),
+  /** An older master does not say. */
+  failover: z.object({ fallbacks: z.array(z.string()) }).default({ fallbacks: [] }),
   last_error: z.string().nullable(),
   created_at: time,
   updated_at: time,

@@ -1,5 +1,5 @@
 /** Desired state and its generations. */
-import type { DeploymentId, DeploymentStatus, DesiredState, PlacementRequest, ReconcileMode, RolloutWish, Spec } from "@skep/core";
+import type { DeploymentId, DeploymentStatus, DesiredState, FailoverWish, PlacementRequest, ReconcileMode, RolloutWish, Spec } from "@skep/core";
 import { pgTable, primaryKey, text, uuid } from "drizzle-orm/pg-core";
 import { NOW, at, counter, freeText, json } from "./columns.ts";
 
@@ -11,6 +11,7 @@ export const deployments = pgTable("deployments", {
   reconcile: text("reconcile").$type<ReconcileMode>().notNull(),
   placement: json<PlacementRequest>("placement").notNull(),
   rollout: json<RolloutWish>("rollout").notNull(),
+  failover: json<FailoverWish>("failover").notNull().default({}),
   status: text("status").$type<DeploymentStatus>().notNull().default("pending"),
   lastError: freeText("last_error"),
   createdAt: at("created_at").notNull().default(NOW),

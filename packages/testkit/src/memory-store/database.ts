@@ -16,6 +16,7 @@ import { lifecycleReads, lifecycleWrites } from "./lifecycle.ts";
 import { passStatements } from "./passes.ts";
 import { reachabilityWrites } from "./reachability.ts";
 import { rolloutReads, rolloutWrites } from "./rollouts.ts";
+import { serviceReads } from "./services.ts";
 import { absorbState, emptyState, forkState, nextCount, type Context, type State, type Sync } from "./state.ts";
 
 /** Where a session gives way: before a statement, before a commit, and after it, when only the answer can still be lost. */
@@ -171,6 +172,7 @@ function readsOf(context: Context): Sync<Reads> {
     ...deploymentReads(context),
     ...gaugeReads(context),
     ...rolloutReads(context),
+    ...serviceReads(context),
     ...lifecycleReads(context),
     ...eventReads(context),
     ...alertReads(context),

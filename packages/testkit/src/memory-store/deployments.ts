@@ -23,16 +23,19 @@ export function observedOf({ state }: Context, placement: PlacementRecord): Obse
   return { placementId, hostId, state: "absent", generation: 0, epoch: 0, specHash: "", components: [], observedAt: hostObservedAt, changedAt: hostObservedAt };
 }
 
+export function placementViewOf(context: Context, placement: PlacementRecord): PlacementView {
+  const { state } = context;
+  let openRow;
+  for (const row of state.lifecycle.values()) {
+    if (row.placementId === placement.id && (OPEN_STATUSES as readonly string[]).includes(row.status)) openRow = row;
+  }
+  const host = state.hosts.get(placement.hostId)!;
+  return { placement, hostName: host.name, hostStatus: host.status, observed: observedOf(context, placement), openRow };
+}
+
 export function deploymentReads(context: Context): DeploymentReads {
   const { state } = context;
-  const viewOf = (placement: PlacementRecord): PlacementView => {
-    let openRow;
-    for (const row of state.lifecycle.values()) {
-      if (row.placementId === placement.id && (OPEN_STATUSES as readonly string[]).includes(row.status)) openRow = row;
-    }
-    const host = state.hosts.get(placement.hostId)!;
-    return { placement, hostName: host.name, hostStatus: host.status, observed: observedOf(context, placement), openRow };
-  };
+  const viewOf = (placement: PlacementRecord): PlacementView => placementViewOf(context, placement);
   return {
     findDeployment: (idOrName) => {
       const byKey = state.deployments.get(idOrName);
@@ -85,11 +88,11 @@ export function deploymentWrites({ state, policy, now }: Context): DeploymentWri
       for (const other of state.deployments.values()) if (other.name === deployment.name && other.deletedAt === undefined) return "deployment_exists";
       state.deployments.set(deployment.id, {
         id: deployment.id, name: deployment.name, generation: deployment.generation, desired: deployment.desired, reconcile: deployment.reconcile,
-        placement: jsonCopy(deployment.placement), rollout: jsonCopy(deployment.rollout), status: "pending", lastError: undefined, createdAt: now(), updatedAt: now(), deletedAt: undefined, version: 1,
+        placement: jsonCopy(deployment.placement), rollout: jsonCopy(deployment.rollout), failover: jsonCopy(deployment.failover ?? {}), status: "pending", lastError: undefined, createdAt: now(), updatedAt: now(), deletedAt: undefined, version: 1,
       });
       return "inserted";
     },
-    casDeployment: (id, expectedVersion, { lastError, deleted, placement, rollout, ...patch }) => {
+    casDeployment: (id, expectedVersion, { lastError, deleted, placement, rollout, failover, ...patch }) => {
       const deployment = state.deployments.get(id);
       if (deployment === undefined || (deployment.version !== expectedVersion && policy.compareAndSet)) return false;
       const next: DeploymentRecord = {
@@ -97,6 +100,7 @@ export function deploymentWrites({ state, policy, now }: Context): DeploymentWri
         ...patch,
         ...(placement === undefined ? {} : { placement: jsonCopy(placement) }),
         ...(rollout === undefined ? {} : { rollout: jsonCopy(rollout) }),
+        ...(failover === undefined ? {} : { failover: jsonCopy(failover) }),
         ...(lastError === undefined ? {} : { lastError: lastError ?? undefined }),
         ...(deleted === undefined ? {} : { deletedAt: deleted ? (deployment.deletedAt ?? now()) : undefined }),
         updatedAt: now(),

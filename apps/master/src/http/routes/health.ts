@@ -1,8 +1,9 @@
 /** How hosts are: by what is on record, over the whole fleet, and by asking them now. */
-import { SkepError, toIso, instant, type HostRecord } from "@skep/core";
+import { SkepError, toIso, instant } from "@skep/core";
 import { breakerReply, checkReply, checkRequest, fleetHealth, hostHealth, refSchema } from "@skep/protocol";
 import { z } from "zod";
 import { eachOf } from "../each-of.ts";
+import { everyHost } from "../every-host.ts";
 import { loadHealth } from "../health-facts.ts";
 import { requireHost } from "../readers.ts";
 import { defineRoute, type RouteDefinition } from "../routing.ts";
@@ -11,7 +12,6 @@ import { breakerJson, healthJson } from "../views/host.ts";
 
 /** Too few makes a fleet's check slow; too many opens a storm of TLS handshakes from one request. */
 const CHECK_CONCURRENCY = 16;
-const PAGE = 500;
 
 export function healthRoutes(deps: OperatorDeps): RouteDefinition[] {
   const { store, control, identity, agents, timings } = deps;
@@ -53,7 +53,7 @@ export function healthRoutes(deps: OperatorDeps): RouteDefinition[] {
       body: checkRequest.prefault({}),
       replies: { 200: checkReply },
       handle: async ({ body }) => {
-        const hosts = body.hosts === undefined ? await everyHost() : await Promise.all(body.hosts.map((ref) => requireHost(store, ref)));
+        const hosts = body.hosts === undefined ? await everyHost(store) : await Promise.all(body.hosts.map((ref) => requireHost(store, ref)));
         // Writes nothing: an operator's question is no evidence for liveness, and an answer promotes nobody.
         const items = await eachOf(hosts, CHECK_CONCURRENCY, async (host) => {
           const answer = await agents.health(host);
@@ -63,15 +63,4 @@ export function healthRoutes(deps: OperatorDeps): RouteDefinition[] {
       },
     }),
   ];
-
-  /** Every host that could answer: the enrolled ones that are not decommissioned. */
-  async function everyHost(): Promise<HostRecord[]> {
-    const hosts: HostRecord[] = [];
-    for (let after: string | undefined; ; ) {
-      const views = await store.listHosts({ limit: PAGE, after });
-      hosts.push(...views.map((view) => view.host).filter((host) => host.status !== "pending" && host.status !== "decommissioned"));
-      after = views.at(-1)?.host.id;
-      if (views.length < PAGE) return hosts;
-    }
-  }
 }

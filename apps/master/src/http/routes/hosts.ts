@@ -5,7 +5,7 @@ import {
 } from "@skep/protocol";
 import { z } from "zod";
 import { checkAgentAddress } from "../../agents/address.ts";
-import { cutPage, pageOf, requireHost, requireHostView } from "../readers.ts";
+import { cutPage, labelsOf, pageOf, requireHost, requireHostView } from "../readers.ts";
 import { defineRoute, type RouteDefinition } from "../routing.ts";
 import type { OperatorDeps } from "../settings.ts";
 import { hostJson } from "../views/host.ts";
@@ -125,16 +125,4 @@ export function hostRoutes(deps: OperatorDeps): RouteDefinition[] {
       },
     }),
   ];
-}
-
-/** `label=k=v`, once or several times; all must hold. */
-function labelsOf(given: string | string[] | undefined): Record<string, string> | undefined {
-  if (given === undefined) return undefined;
-  return Object.fromEntries(
-    (Array.isArray(given) ? given : [given]).map((text): [string, string] => {
-      const at = text.indexOf("=");
-      if (at < 1) throw new SkepError("invalid_request", "The query is not valid.", { errors: [{ pointer: "/label", message: "must be name=value" }] });
-      return [text.slice(0, at), text.slice(at + 1)];
-    }),
-  );
 }

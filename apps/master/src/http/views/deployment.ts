@@ -17,6 +17,7 @@ export const deploymentJson = (deployment: DeploymentRecord): DeploymentJson => 
     ...(deployment.placement.replicas === undefined ? {} : { replicas: deployment.placement.replicas }),
     ...(deployment.placement.constraints === undefined ? {} : { constraints: { ...deployment.placement.constraints } }),
   },
+  failover: { fallbacks: [...(deployment.failover.fallbacks ?? [])] },
   last_error: deployment.lastError ?? null,
   created_at: toIso(deployment.createdAt),
   updated_at: toIso(deployment.updatedAt),
