@@ -17,6 +17,7 @@ import { registerMutate } from "./commands/mutate.ts";
 import { registerRollout } from "./commands/rollout.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerToken } from "./commands/token.ts";
+import { registerTop } from "./commands/top.ts";
 import { registerVersion } from "./commands/version.ts";
 import { PASSTHROUGH_COMMANDS } from "./passthrough.ts";
 import type { Act } from "./session.ts";
@@ -54,6 +55,7 @@ export function createProgram(act: Act, write: { readonly out: (text: string) =>
   registerAgain(program, act);
   registerRollout(program, act);
   registerStatus(program, act);
+  registerTop(program, act);
   registerDeployments(program, act);
   registerDrift(program, act);
   registerLifecycle(program, act);

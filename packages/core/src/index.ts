@@ -44,4 +44,5 @@ export * from "./reconcile/decide-reconcile.ts";
 export * from "./reconcile/decide-notice.ts";
 export * from "./reconcile/assess-drift.ts";
 export * from "./liveness/decide-health.ts";
+export * from "./liveness/attention.ts";
 export * from "./explain/index.ts";

@@ -65,3 +65,15 @@ export async function placementsOn(reads: Pick<Reads, "listPlacements" | "findHo
   const host = await requireHost(reads, hostRef);
   return views.filter((view) => view.placement.hostId === host.id);
 }
+
+/** `label=k=v`, once or several times; all must hold. */
+export function labelsOf(given: string | string[] | undefined): Record<string, string> | undefined {
+  if (given === undefined) return undefined;
+  return Object.fromEntries(
+    (Array.isArray(given) ? given : [given]).map((text): [string, string] => {
+      const at = text.indexOf("=");
+      if (at < 1) throw new SkepError("invalid_request", "The query is not valid.", { errors: [{ pointer: "/label", message: "must be name=value" }] });
+      return [text.slice(0, at), text.slice(at + 1)];
+    }),
+  );
+}

@@ -5,6 +5,7 @@
  * (SkepError `database_unavailable`), never for an expected outcome.
  */
 import type { BootReport } from "../agent/boot.ts";
+import type { PlacementFacts } from "../deploy/visible-state.ts";
 import type { ObservedState, ReportedPlacement } from "../agent/observed.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { Pin } from "../enrolment/decide-pin.ts";
@@ -30,6 +31,10 @@ export interface Page {
 export interface HostQuery extends Page {
   readonly status?: HostStatus | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Without tombstones. */
+  readonly live?: boolean | undefined;
+  /** By name instead of by id; `after` is then this pair's business. Tombstones may share a name, so the id decides among them. */
+  readonly byName?: { readonly after?: { readonly name: string; readonly id: HostId } | undefined } | undefined;
 }
 
 export interface LifecycleQuery extends Page {
@@ -62,6 +67,11 @@ export interface PlacementView {
   readonly hostStatus: HostStatus;
   readonly observed: ObservedRecord | undefined;
   readonly openRow: LifecycleRow | undefined;
+}
+
+export interface HostPlacementFacts {
+  readonly hostId: HostId;
+  readonly facts: PlacementFacts;
 }
 
 export interface FleetCounts {
@@ -104,6 +114,8 @@ export interface Reads {
   listHosts(query: HostQuery): Promise<readonly HostView[]>;
   findHostView(idOrName: string): Promise<HostView | undefined>;
   listHostCerts(hostId: HostId): Promise<readonly HostCert[]>;
+  /** The certificates that admit these hosts now or for a while yet: active and retiring ones. In no order. */
+  listPresentCerts(hostIds: readonly HostId[]): Promise<readonly HostCert[]>;
   listRing(hostId: HostId): Promise<readonly RingBeat[]>;
   findToken(id: TokenId): Promise<EnrolmentToken | undefined>;
   /** Every pin that could admit somebody, and those revoked in the last day; with a version that grows on any change. */
@@ -117,6 +129,8 @@ export interface Reads {
   listGenerations(id: DeploymentId): Promise<readonly Omit<GenerationRecord, "spec">[]>;
   listPlacements(query: { readonly deploymentId?: DeploymentId | undefined; readonly hostId?: HostId | undefined; readonly includeRemoved?: boolean | undefined } & Partial<Page>): Promise<readonly PlacementView[]>;
   findPlacement(id: PlacementId): Promise<PlacementView | undefined>;
+  /** Of these hosts' placements that are not removed: as little as their visible state needs, for many hosts at once. In no order. */
+  listPlacementFacts(hostIds: readonly HostId[]): Promise<readonly HostPlacementFacts[]>;
   /** Of hosts that are not decommissioned, by host and placement. */
   listOrphans(limit: number): Promise<readonly OrphanRecord[]>;
   findLifecycle(id: string): Promise<LifecycleRow | undefined>;

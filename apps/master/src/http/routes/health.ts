@@ -1,10 +1,11 @@
 /** How hosts are: by what is on record, over the whole fleet, and by asking them now. */
 import { SkepError, toIso, instant, type HostRecord } from "@skep/core";
-import { breakerReply, checkReply, checkRequest, fleetHealth, hostHealth, refSchema } from "@skep/protocol";
+import { breakerReply, checkReply, checkRequest, fleetHealth, hostHealth, hostHealthList, hostHealthListQuery, refSchema } from "@skep/protocol";
 import { z } from "zod";
 import { eachOf } from "../each-of.ts";
 import { loadHealth } from "../health-facts.ts";
-import { requireHost } from "../readers.ts";
+import { listHealth } from "../list-health.ts";
+import { labelsOf, requireHost } from "../readers.ts";
 import { defineRoute, type RouteDefinition } from "../routing.ts";
 import type { OperatorDeps } from "../settings.ts";
 import { breakerJson, healthJson } from "../views/host.ts";
@@ -47,6 +48,15 @@ export function healthRoutes(deps: OperatorDeps): RouteDefinition[] {
           status: 200,
           body: { hosts: { ...counts.hosts }, open_rows: { ...counts.openRows }, deployments: { ...counts.deployments }, listening_since: toIso(since), warm: identity.now() - since >= timings.warmUpMs },
         };
+      },
+    }),
+    defineRoute("listHostHealth", {
+      query: hostHealthListQuery,
+      replies: { 200: hostHealthList },
+      handle: async ({ query }) => {
+        const { label, ...rest } = query;
+        const { items, next } = await listHealth(deps, { ...rest, labels: labelsOf(label) });
+        return { status: 200, body: { items: items.map(healthJson), next_cursor: next } };
       },
     }),
     defineRoute("checkHosts", {
