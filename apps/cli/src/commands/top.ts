@@ -3,10 +3,9 @@ import { Option, type Command } from "commander";
 import { HOST_HEALTH_ORDERS, fleetHealth, hostHealthList, type HostHealthJson } from "@skep/protocol";
 import { instant, type Instant } from "@skep/core";
 import type { Api } from "../api/client.ts";
-import { CliError } from "../cli-error.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { collect, duration, integer, oneOf } from "../options.ts";
-import { clockTime, runLive } from "../screen/live.ts";
+import { clockTime, mayPass, runLive } from "../screen/live.ts";
 import type { Act, Session } from "../session.ts";
 import { toned, type Line } from "../text/line.ts";
 import { hostsLines, openLine, type FleetHealthJson } from "../views/fleet.ts";
@@ -76,18 +75,16 @@ function watch(session: Session, openScreen: NonNullable<Session["openScreen"]>,
 /** One block per interval, whether or not there was an answer; the exit code is the last block's. */
 async function printBlocks({ api, clock, json, signal, terminal }: Session, { interval, count = 1, sort, label }: Flags): Promise<ExitCode> {
   for (let block = 1; ; block++) {
-    let exit: ExitCode = EXIT.ok;
     try {
       const seen = await look(api, { sort, label });
       if (json) terminal.json({ schema_version: SCHEMA_VERSION, at: new Date(seen.at).toISOString(), ...seen.raw });
       else terminal.show(...(block === 1 ? [] : [""]), `skep top  ${clockTime(seen.at)}  ${api.transport.url}`, ...headLines(seen), ...(seen.hosts.length === 0 ? [] : ["", ...topTable(seen.hosts, terminal.columns)]), ...moreLines(seen));
     } catch (error) {
       // The last failure is the command's; before that a person is told and the next block is tried.
-      if (!(error instanceof CliError) || error.exit !== EXIT.unreachable || block >= count) throw error;
-      exit = error.exit;
+      if (!mayPass(error) || block >= count) throw error;
       terminal.say(`no answer from ${api.transport.url}: ${error.facts.detail} Asking again in ${interval}s.`);
     }
-    if (block >= count || terminal.gone.aborted) return exit;
+    if (block >= count || terminal.gone.aborted) return EXIT.ok;
     await clock.sleep(interval * 1_000, AbortSignal.any([signal, terminal.gone]));
     if (signal.aborted) return EXIT.detached;
     if (terminal.gone.aborted) return EXIT.ok;

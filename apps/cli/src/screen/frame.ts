@@ -60,8 +60,9 @@ export interface Freshness {
 /** The first line of every screen and block: how fresh what stands below it is. */
 export function freshnessLine(title: string, { url, knownAt, sinceMs, stale, because }: Freshness): Line {
   if (!stale) return [toned(title, "bold"), knownAt === undefined ? `  asking ${url}` : `  ${knownAt}`];
-  const silence = because === undefined ? `no answer from ${url}` : `${url} answers ${because}`;
-  return toned(`${silence} for ${formatDuration(Math.max(1_000, sinceMs))}; ${knownAt === undefined ? "asking again" : `showing what was known at ${knownAt}`}`, "bad");
+  const silence = because === undefined ? "no answer" : `only ${because}`;
+  // The address last: the time of what is shown must be readable on the narrowest screen.
+  return toned(`${silence} for ${formatDuration(Math.max(1_000, sinceMs))}; ${knownAt === undefined ? "asking again" : `showing what was known at ${knownAt}`}; ${url}`, "bad");
 }
 
 /** Keys first: on a narrow screen the rest is cut away. */

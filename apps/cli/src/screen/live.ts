@@ -38,6 +38,9 @@ const FIRST_PAUSE_MS = 500;
 /** Longer: a master that is back goes unnoticed. Shorter: a fleet of watchers wakes it with a storm. */
 const MAX_PAUSE_MS = 10_000;
 
+/** Asking again may cure it: the master is away, or failed at this one question. */
+export const mayPass = (error: unknown): error is CliError => error instanceof CliError && (error.exit === EXIT.unreachable || error.code === "internal" && error.facts.problem !== undefined);
+
 /** After that many failures in a row. */
 export const retryPauseMs = (failures: number): number => Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1));
 
@@ -111,7 +114,7 @@ export async function runLive<S extends Known>(session: Session, openScreen: Ope
         failures = 0;
       } catch (error) {
         if (signal.aborted) return;
-        if (!(error instanceof CliError) || error.exit !== EXIT.unreachable) throw error;
+        if (!mayPass(error)) throw error;
         trouble = error;
         failures += 1;
       }

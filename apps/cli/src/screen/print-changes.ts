@@ -4,11 +4,10 @@
  */
 import { instant, jitter, type Instant } from "@skep/core";
 import { createApi, type Api } from "../api/client.ts";
-import { CliError } from "../cli-error.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import type { Session } from "../session.ts";
 import { renderLine, type Line } from "../text/line.ts";
-import { clockTime, LIVE_QUIET_MS, retryPauseMs } from "./live.ts";
+import { clockTime, LIVE_QUIET_MS, mayPass, retryPauseMs } from "./live.ts";
 
 export interface Watched {
   readonly at: Instant;
@@ -38,7 +37,7 @@ export async function printChanges<S extends Watched>(
       told = text;
     } catch (error) {
       if (signal.aborted) break;
-      if (told === undefined || !(error instanceof CliError) || error.exit !== EXIT.unreachable) throw error;
+      if (told === undefined || !mayPass(error)) throw error;
       if (failures === 0) terminal.say(`${error.facts.detail} Asking again; what stands above may be old.`);
       failures += 1;
       await clock.sleep(error.facts.retryAfterMs ?? jitter(retryPauseMs(failures), 0.2, rng), signal);
