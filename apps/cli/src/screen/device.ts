@@ -1,4 +1,5 @@
 /** The terminal as a device: its size, its keys, and a word with it at the end of the process. */
+import { constants } from "node:os";
 import type { ReadStream, WriteStream } from "node:tty";
 
 export interface Size {
@@ -18,6 +19,9 @@ export interface ScreenDevice {
 
 /** What Ctrl-C types while keys are read one by one. */
 export const CTRL_C = "\u0003";
+
+/** Left alone, these end the process without a word with anybody. As exits, they pass by whoever has to restore something. */
+const ABRUPT = (["SIGHUP", "SIGQUIT"] as const).map((signal) => ({ signal, leave: (): void => process.exit(128 + constants.signals[signal]) }));
 
 export function processDevice(input: ReadStream, output: WriteStream): ScreenDevice {
   return {
@@ -42,7 +46,11 @@ export function processDevice(input: ReadStream, output: WriteStream): ScreenDev
     },
     atExit: (restore) => {
       process.on("exit", restore);
-      return () => process.off("exit", restore);
+      for (const { signal, leave } of ABRUPT) process.on(signal, leave);
+      return () => {
+        process.off("exit", restore);
+        for (const { signal, leave } of ABRUPT) process.off(signal, leave);
+      };
     },
   };
 }
