@@ -40,7 +40,7 @@ export function fakeScreen(columns = 80, rows = 24): FakeScreen {
     const before = (grid[at.row] ?? "").padEnd(at.column);
     grid[at.row] = before.slice(0, at.column) + text + before.slice(at.column + text.length);
     at.column += text.length;
-    if ([...grid[at.row]!].length > size.columns) throw new Error(`row ${at.row + 1} wraps at ${size.columns} columns: ${grid[at.row]}`);
+    if (grid[at.row]!.length > size.columns) throw new Error(`row ${at.row + 1} wraps at ${size.columns} columns: ${grid[at.row]}`);
   };
   const obey = (isPrivate: boolean, args: string, final: string): void => {
     if (isPrivate) {

@@ -29,8 +29,11 @@ export interface LiveOptions<S extends Known> {
   readonly onKey?: (char: string) => boolean;
 }
 
-/** A connection that says nothing for this long is given up: a person watches. */
-export const LIVE_QUIET_MS = 10_000;
+/**
+ * A connection that says nothing for this long is given up. The screen calls itself old long before; shorter would give
+ * up on the masters of very large fleets, longer would notice a machine that vanished too late.
+ */
+export const LIVE_QUIET_MS = 30_000;
 /** An answer may be this late before what is shown is called old. */
 const GRACE_MS = 3_000;
 const TICK_MS = 1_000;

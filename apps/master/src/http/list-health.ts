@@ -1,9 +1,11 @@
 /**
  * Many hosts with their health, by name or the worst first. Health is judged and nowhere stored, so a filter or an order
  * by it reads the hosts it may choose from; what is read at once is a page, and what is kept is at most what is answered.
+ * The order of attention reads the whole fleet (a second for ten thousand hosts): one such pass at a time in this master.
  */
 import { attentionRank, compareAttention, isUuid, SkepError, type Attention, type HealthSummary, type HostId, type HostStatus } from "@skep/core";
 import { judgeHosts, type LoadedHealth } from "./health-facts.ts";
+import { createOneAtATime } from "./one-at-a-time.ts";
 import type { OperatorDeps } from "./settings.ts";
 
 export interface HealthQuery {
@@ -27,7 +29,10 @@ const PAGE = 500;
  */
 const MAX_JUDGED = 5_000;
 
-export const listHealth = (deps: OperatorDeps, query: HealthQuery): Promise<HealthPage> => (query.sort === "name" ? byName(deps, query) : byAttention(deps, query));
+export function createHealthList(deps: OperatorDeps): (query: HealthQuery) => Promise<HealthPage> {
+  const once = createOneAtATime();
+  return (query) => (query.sort === "name" ? byName(deps, query) : once(JSON.stringify(query), () => byAttention(deps, query)));
+}
 
 const selected = ({ status, labels }: HealthQuery) => ({ status, labels, live: status !== "decommissioned" });
 const fits = ({ health }: HealthQuery, loaded: LoadedHealth): boolean => health === undefined || loaded.judged.health === health;

@@ -94,7 +94,7 @@ export function hostRules(world: () => World): void {
     const second = await world().cert(two);
     await world().cert(other);
     const found = await store.listPresentCerts([one, two]);
-    expect(found.map((cert) => [cert.hostId, cert.fingerprint, cert.status]).sort()).toEqual([[one, old, "retiring"], [one, active, "active"], [two, second, "active"]].sort());
+    expect(found.map((cert) => `${cert.hostId} ${cert.fingerprint} ${cert.status}`).sort()).toEqual([`${one} ${old} retiring`, `${one} ${active} active`, `${two} ${second} active`].sort());
     expect(found.find((cert) => cert.fingerprint === active)).toEqual((await store.listHostCerts(one)).find((cert) => cert.fingerprint === active));
     await store.transaction((tx) => tx.revokeCerts(two));
     expect(await store.listPresentCerts([two])).toEqual([]);

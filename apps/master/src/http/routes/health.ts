@@ -4,7 +4,7 @@ import { breakerReply, checkReply, checkRequest, fleetHealth, hostHealth, hostHe
 import { z } from "zod";
 import { eachOf } from "../each-of.ts";
 import { loadHealth } from "../health-facts.ts";
-import { listHealth } from "../list-health.ts";
+import { createHealthList } from "../list-health.ts";
 import { labelsOf, requireHost } from "../readers.ts";
 import { defineRoute, type RouteDefinition } from "../routing.ts";
 import type { OperatorDeps } from "../settings.ts";
@@ -16,6 +16,7 @@ const PAGE = 500;
 
 export function healthRoutes(deps: OperatorDeps): RouteDefinition[] {
   const { store, control, identity, agents, timings } = deps;
+  const listHealth = createHealthList(deps);
   return [
     defineRoute("getHostHealth", {
       params: z.strictObject({ host: refSchema }),
@@ -55,7 +56,7 @@ export function healthRoutes(deps: OperatorDeps): RouteDefinition[] {
       replies: { 200: hostHealthList },
       handle: async ({ query }) => {
         const { label, ...rest } = query;
-        const { items, next } = await listHealth(deps, { ...rest, labels: labelsOf(label) });
+        const { items, next } = await listHealth({ ...rest, labels: labelsOf(label) });
         return { status: 200, body: { items: items.map(healthJson), next_cursor: next } };
       },
     }),
