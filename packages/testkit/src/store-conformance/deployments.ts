@@ -72,6 +72,8 @@ export function deploymentRules(world: () => World): void {
   test("the placements of many hosts look the same at once as one by one", async () => {
     const { store } = world();
     const [one, two, other] = [await world().host(), await world().host(), await world().host()];
+    const silent = await world().session(two);
+    await world().beat(silent(1));
     const [seen, busy, unseen, removed] = [await world().placed(one), await world().placed(one), await world().placed(two), await world().placed(two)];
     await world().placed(other);
     const beat = await world().session(one);
@@ -84,8 +86,8 @@ export function deploymentRules(world: () => World): void {
     const inOrder = (items: readonly { readonly at: string; readonly state: string }[]): string[] => items.map(({ at, state }) => `${at} ${state}`).sort();
     expect(inOrder(await looks())).toEqual(inOrder(await oneByOne()));
     expect(inOrder(await looks())).toEqual([`${one} degraded`, `${one} pending`, `${two} unknown`].sort());
-    // A list taken since that names neither: absent by silence, which no row says.
-    await world().beat((await world().session(two))(1));
+    // The same list again, which names neither: absent by silence, which no row says.
+    await world().beat(silent(2));
     await world().beat(beat(2, { placements: [], snapshotHash: "other" }));
     expect(inOrder(await looks())).toEqual(inOrder(await oneByOne()));
     expect((await looks()).find(({ at }) => at === two)!.state).toBe("absent");
