@@ -9,6 +9,8 @@ export interface Environment {
   /** Where `skep up` keeps the context. */
   readonly contextFile: string;
   readonly color: boolean;
+  /** The terminal, if there is one, can be written to anywhere. */
+  readonly screen: boolean;
   /** Set by a program that holds our stdin: the programs we start then watch the same stdin. */
   readonly supervised: boolean;
   /** For the programs we start. */
@@ -24,6 +26,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     ca: set("SKEP_CA"),
     contextFile: join(set("XDG_CONFIG_HOME") ?? join(set("HOME") ?? homedir(), ".config"), "skep", "config.json"),
     color: set("NO_COLOR") === undefined && env["TERM"] !== "dumb",
+    screen: env["TERM"] !== "dumb",
     supervised: env["SKEP_SUPERVISED"] === "1",
     inherited: env,
   };

@@ -41,6 +41,7 @@ export function exitCodeOf(status: number, code: string): ExitCode {
   if (status === 404) return EXIT.notFound;
   if (status === 403 || status === 409 || status === 410 || status === 412) return EXIT.conflict;
   if (status === 400 || status === 413 || status === 415 || status === 422) return EXIT.usage;
-  if (status === 502 || status === 504) return EXIT.unreachable;
+  // A proxy that finds no master behind it. With a code of ours a 503 may be about a host.
+  if (status === 502 || status === 504 || code === "http_503") return EXIT.unreachable;
   return EXIT.unexpected;
 }

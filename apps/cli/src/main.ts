@@ -5,6 +5,7 @@ import { readEnvironment } from "./config.ts";
 import { CliError, errorLines } from "./cli-error.ts";
 import { decidePassthrough, runPassthrough } from "./passthrough.ts";
 import { runCli } from "./run-cli.ts";
+import { processDevice } from "./screen/device.ts";
 import type { Sink } from "./terminal.ts";
 import { renderLine } from "./text/line.ts";
 
@@ -19,7 +20,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   const sink = (stream: NodeJS.WriteStream, onGone: () => void): Sink => {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       // `| head` has seen enough. Whatever else the command is for goes on, and its exit code stays true.
-      if (error.code === "EPIPE") onGone();
+      // EIO: the terminal itself has gone away.
+      if (error.code === "EPIPE" || error.code === "EIO") onGone();
       else throw error;
     });
     return {
@@ -36,6 +38,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     env,
     out: sink(process.stdout, () => gone.abort()),
     err: sink(process.stderr, () => undefined),
+    device: processDevice(process.stdin, process.stdout),
     clock: systemClock(),
     rng: systemRng(),
     signal: interrupted.signal,

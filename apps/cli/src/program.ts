@@ -19,6 +19,7 @@ import { registerRollout } from "./commands/rollout.ts";
 import { registerService } from "./commands/service.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerToken } from "./commands/token.ts";
+import { registerTop } from "./commands/top.ts";
 import { registerVersion } from "./commands/version.ts";
 import { registerWebhook } from "./commands/webhook.ts";
 import { PASSTHROUGH_COMMANDS } from "./passthrough.ts";
@@ -57,6 +58,7 @@ export function createProgram(act: Act, write: { readonly out: (text: string) =>
   registerAgain(program, act);
   registerRollout(program, act);
   registerStatus(program, act);
+  registerTop(program, act);
   registerDeployments(program, act);
   registerService(program, act);
   registerDrift(program, act);

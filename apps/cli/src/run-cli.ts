@@ -10,6 +10,8 @@ import { CliError, errorJson, errorLines, usageError } from "./cli-error.ts";
 import type { Environment } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
 import { createProgram, type GlobalFlags } from "./program.ts";
+import type { ScreenDevice } from "./screen/device.ts";
+import { openScreen } from "./screen/screen.ts";
 import type { Act, Session } from "./session.ts";
 import { loadSettings, type Settings } from "./settings.ts";
 import { createTerminal, type Sink } from "./terminal.ts";
@@ -20,6 +22,7 @@ export interface CliDeps {
   readonly env: Environment;
   readonly out: Sink;
   readonly err: Sink;
+  readonly device: ScreenDevice;
   readonly clock: Clock;
   readonly rng: Rng;
   /** Aborts at the first Ctrl-C. */
@@ -37,13 +40,15 @@ export async function runCli(argv: readonly string[], deps: CliDeps): Promise<nu
 
   const createSession = (flags: GlobalFlags): Session => {
     json = flags.json === true;
+    const color = deps.env.color && flags.color;
     let settings: Settings | undefined;
     let api: Api | undefined;
     const load = (): Settings => (settings ??= loadSettings(flags, deps.env));
     return {
       ...deps,
       json,
-      terminal: createTerminal({ out: deps.out, err: deps.err, color: deps.env.color && flags.color, gone: deps.gone }),
+      terminal: createTerminal({ out: deps.out, err: deps.err, color, gone: deps.gone }),
+      openScreen: json || !deps.out.isTty || !deps.env.screen ? undefined : (on) => openScreen({ out: deps.out, device: deps.device, color, ...on }),
       get settings() {
         return load();
       },

@@ -2,8 +2,11 @@
 import type { Clock, Rng } from "@skep/core";
 import type { Api } from "./api/client.ts";
 import type { Environment } from "./config.ts";
+import type { Screen, ScreenOptions } from "./screen/screen.ts";
 import type { Settings } from "./settings.ts";
 import type { Terminal } from "./terminal.ts";
+
+export type OpenScreen = (on: Pick<ScreenOptions, "onKey" | "onResize">) => Screen;
 
 export interface Session {
   /** Made on first use: commands that need no master must not fail for want of one. */
@@ -11,6 +14,8 @@ export interface Session {
   readonly settings: Settings;
   readonly terminal: Terminal;
   readonly json: boolean;
+  /** undefined: stdout is no terminal that can be redrawn, or a program reads it (--json). */
+  readonly openScreen: OpenScreen | undefined;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly env: Environment;

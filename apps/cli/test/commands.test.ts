@@ -1,12 +1,12 @@
 /** What each command asks for and what it shows, to the letter. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { HostJson } from "@skep/protocol";
+import type { HostHealthJson, HostJson } from "@skep/protocol";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { VERSION } from "../src/version.ts";
 import { ago, problem, startFakeApi, type FakeApi } from "./fake-api.ts";
 import { hastyClock, skep } from "./run-skep.ts";
-import { accepted, deployment, detail, event, host, list, placement, row, rowList, uuid } from "./samples.ts";
+import { accepted, deployment, detail, event, goneHost, host, hostHealth, list, placement, row, rowList, uuid } from "./samples.ts";
 
 let api: FakeApi;
 beforeEach(async () => {
@@ -66,9 +66,9 @@ where        2 hosts
 
 test("host ls: to the letter, without and with colour", async () => {
   api.on("listHosts", { body: list(host("web-01"), host("db-1", { status: "suspect", status_because: "2 beats missed", schedulable: false, labels: {}, last_heartbeat_at: ago(200) })) });
-  const golden = `NAME    STATUS   HEARD  TAKES WORK  VERSION  LABELS    BECAUSE
-web-01  active     12s  yes         0.1.0    zone=eu1  -
-db-1    suspect  3m20s  no          0.1.0    -         2 beats missed
+  const golden = `NAME    STATUS   REACH      HEARD  TAKES WORK  VERSION  LABELS    BECAUSE
+web-01  active   reachable    12s  yes         0.1.0    zone=eu1  -
+db-1    suspect  reachable  3m20s  no          0.1.0    -         2 beats missed
 `;
   expect(await run("host", "ls", "--status", "suspect", "--label", "a=1", "--label", "b=2")).toEqual({ code: 0, out: golden, err: "" });
   expect(api.seen[0]!.query).toMatchObject({ status: "suspect", limit: "500" });
@@ -89,10 +89,37 @@ test("host show: facts, health, reasons, what next", async () => {
   expect((await run("health", "web-01", "--exit-code")).code).toBe(9);
 });
 
-const health = (summary: string): object => ({
-  host_id: uuid(100), name: "web-01", health: summary, status: "active", liveness: { last_heartbeat_at: ago(12), age_ms: 12_000, missed: 0, boot_id: "b", agent_version: "0.1.0", phase: "ready" },
-  reachability: { state: "unknown", last_probe_at: null, last_ok_at: null, consecutive_failures: null, last_error: null }, breaker: null, metrics: null, resources: null,
-  placements: { running: 1, degraded: 0, failed: 0, unknown: 0 }, cert: { sha256: "ab".repeat(32), not_after: ago(-86_400) }, reasons: [{ code: "disk_low", message: "4 % free", next: "Free some." }],
+const health = (summary: HostHealthJson["health"]): HostHealthJson => hostHealth("web-01", { health: summary, reasons: [{ code: "disk_low", message: "4 % free", next: "Free some.", since: null }] });
+
+test("health: since when, what failed, when the circuit tries again", async () => {
+  api.on("getHostHealth", { body: goneHost("web-01") });
+  expect((await run("health", "web-01")).out).toBe(`web-01
+health        unhealthy
+heartbeat     4m10s ago, 8 missed
+agent phase   ready
+reachability  unreachable since 2026-11-20 19:58:00Z; 4 probes failed, the last answer was at 2026-11-20 19:56:00Z; connect ETIMEDOUT
+circuit       open since 2026-11-20 19:59:30Z; tries again at 2026-11-20 20:00:30Z; connect ETIMEDOUT
+calls         8 in 5m, 5 failed (62.5 %), avg 3.1s, p99 5.0s
+placements    3 (3 unknown)
+certificate   until 2026-11-21 20:00:00Z  sha256:abababababababab…
+  unreachable: No heartbeat for 4m10s. What runs there is unknown. since 2026-11-20 19:55:50Z
+    next: Check the machine.
+`);
+  const { breaker } = goneHost("x");
+  api.on("getHostHealth", { body: hostHealth("web-01", { breaker: { ...breaker!, cause: "identity", retry_at: null, because: "certificate of somebody else" }, metrics: { ...hostHealth("").metrics!, total_requests: 0, avg_latency_ms: null, p99_latency_ms: null }, placements: { total: 1, running: 0, degraded: 0, failed: 0, unknown: 0 } }) });
+  const { out } = await run("health", "web-01");
+  expect(out).toContain("circuit       open since 2026-11-20 19:59:30Z; closed only by a reset, a new certificate or a new address; certificate of somebody else\n");
+  expect(out).toContain("reachability  reachable since 2026-11-20 19:00:00Z\n");
+  expect(out).toContain("calls         none in the last 5m\nplacements    1\n");
+});
+
+test("host ls at 80 columns: what says least is left out before a row wraps", async () => {
+  api.on("listHosts", { body: list(host("warehouse-01", { status: "unreachable", reachability: "unreachable", status_because: "no heartbeat for a long while now" }), host("old", { reachability: null })) });
+  const { out } = await skep(["host", "ls"], { url: api.url, clock: hastyClock(), tty: true });
+  expect(out).toBe(`NAME          STATUS       REACH        HEARD  TAKES WORK  LABELS    BECAUSE
+warehouse-01  unreachable  unreachable    12s  yes         zone=eu1  no heartbe…
+old           active       -              12s  yes         zone=eu1  -
+`);
 });
 
 test("a boot that needs somebody is told by host ls, host show, health and status", async () => {

@@ -5,6 +5,7 @@ import { tempDir } from "@skep/testkit";
 import { join } from "node:path";
 import { runCli } from "../src/run-cli.ts";
 import type { Environment } from "../src/config.ts";
+import type { ScreenDevice } from "../src/screen/device.ts";
 import { TOKEN } from "./fake-api.ts";
 
 export interface Ran {
@@ -21,9 +22,13 @@ export interface Around {
   readonly tty?: boolean;
   readonly columns?: number;
   readonly color?: boolean;
+  /** With it and `tty` the terminal can be redrawn. */
+  readonly device?: ScreenDevice;
   readonly onErr?: (all: string) => void;
   readonly onOut?: (all: string) => void;
 }
+
+const NO_DEVICE: ScreenDevice = { size: () => ({ columns: 80, rows: 24 }), onResize: () => () => undefined, readKeys: () => undefined, atExit: () => () => undefined };
 
 export async function skep(argv: readonly string[], around: Around = {}): Promise<Ran> {
   const { tty = false, columns = 80 } = around;
@@ -34,7 +39,7 @@ export async function skep(argv: readonly string[], around: Around = {}): Promis
     return { write: (data: string | Uint8Array) => write(typeof data === "string" ? data : decoder.decode(data, { stream: true })), isTty: tty, columns };
   };
   const code = await runCli(argv, {
-    env: { url: around.url, token: TOKEN, ca: undefined, contextFile: join(tempDir("home"), "config.json"), color: around.color ?? false, supervised: false, inherited: {}, ...around.env },
+    env: { url: around.url, token: TOKEN, ca: undefined, contextFile: join(tempDir("home"), "config.json"), color: around.color ?? false, screen: around.device !== undefined, supervised: false, inherited: {}, ...around.env },
     out: sink((text) => {
       out += text;
       around.onOut?.(out);
@@ -43,6 +48,7 @@ export async function skep(argv: readonly string[], around: Around = {}): Promis
       err += text;
       around.onErr?.(err);
     }),
+    device: around.device ?? NO_DEVICE,
     clock: around.clock ?? systemClock(),
     rng: seededRng(1),
     signal: around.signal ?? new AbortController().signal,

@@ -46,6 +46,7 @@ export * from "./reconcile/decide-notice.ts";
 export * from "./reconcile/assess-drift.ts";
 export * from "./liveness/decide-health.ts";
 export * from "./metrics/index.ts";
+export * from "./liveness/attention.ts";
 export * from "./explain/index.ts";
 export * from "./alerts/index.ts";
 export * from "./services/index.ts";

@@ -43,6 +43,7 @@ export const OPERATOR_ROUTES = [
   { id: "rotateHost", method: "POST", path: "/v1/hosts/:host/rotate", access: admin, summary: "Tell the agent to rotate its certificate" },
   { id: "deleteHost", method: "DELETE", path: "/v1/hosts/:host", access: admin, summary: "Decommission; effective on the next request" },
   { id: "getFleetHealth", method: "GET", path: "/v1/fleet/health", access: viewer, summary: "Counts over the fleet" },
+  { id: "listHostHealth", method: "GET", path: "/v1/fleet/hosts", access: viewer, summary: "Hosts with their health, many at once: by name, or the worst first" },
   { id: "createDeployment", method: "POST", path: "/v1/deployments", access: operator, summary: "Deploy; 202 with lifecycle rows, or a plan with dry_run" },
   { id: "listDeployments", method: "GET", path: "/v1/deployments", access: viewer, summary: "List deployments" },
   { id: "getDeployment", method: "GET", path: "/v1/deployments/:deployment", access: viewer, summary: "One deployment with its placements" },

@@ -1,6 +1,6 @@
 /** Certificates and the pins made of them. Any change here makes `pin_version` grow, by trigger, at commit. */
 import type { Fingerprint, HostCert, HostId, Instant, Pin, Tx } from "@skep/core";
-import { and, asc, eq, gt, ne, or, sql } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, ne, or, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
 import { known, rowsOf } from "./db.ts";
 import { clusterMeta, hostCerts, hosts } from "./schema/index.ts";
@@ -8,17 +8,25 @@ import { parseInstant } from "./schema/columns.ts";
 
 export async function listHostCerts(db: Db, hostId: HostId): Promise<readonly HostCert[]> {
   const rows = await db.select().from(hostCerts).where(eq(hostCerts.hostId, hostId)).orderBy(asc(hostCerts.createdAt), asc(hostCerts.fingerprint));
-  return rows.map((row) => ({
-    fingerprint: row.fingerprint,
-    hostId: row.hostId,
-    spkiSha256: row.spkiSha256,
-    status: row.status,
-    notBefore: row.notBefore,
-    notAfter: row.notAfter,
-    retireAt: known(row.retireAt),
-    createdAt: row.createdAt,
-  }));
+  return rows.map(certOf);
 }
+
+export async function listPresentCerts(db: Db, hostIds: readonly HostId[]): Promise<readonly HostCert[]> {
+  if (hostIds.length === 0) return [];
+  const rows = await db.select().from(hostCerts).where(and(inArray(hostCerts.hostId, [...hostIds]), inArray(hostCerts.status, ["active", "retiring"])));
+  return rows.map(certOf);
+}
+
+const certOf = (row: typeof hostCerts.$inferSelect): HostCert => ({
+  fingerprint: row.fingerprint,
+  hostId: row.hostId,
+  spkiSha256: row.spkiSha256,
+  status: row.status,
+  notBefore: row.notBefore,
+  notAfter: row.notAfter,
+  retireAt: known(row.retireAt),
+  createdAt: row.createdAt,
+});
 
 /**
  * The version is read first: pins that change in between are newer than their version says, and are loaded again.

@@ -3,7 +3,7 @@
  * a list that repeats itself renews every placement on it without a write (performance P1).
  */
 import { isUuid } from "@skep/core";
-import type { DeploymentId, HostId, Instant, ObservedRecord, ObservedState, Page, PlacementId, PlacementRecord, PlacementView, Tx } from "@skep/core";
+import type { DeploymentId, HostId, HostPlacementFacts, Instant, ObservedRecord, ObservedState, Page, PlacementId, PlacementRecord, PlacementView, Tx } from "@skep/core";
 import { and, asc, eq, gt, inArray, isNull, sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import type { Db } from "./db.ts";
@@ -36,6 +36,8 @@ export const placementOf = (row: PlacementRow, deployment: string): PlacementRec
  */
 export const isSilentlyAbsent = (): SQL => sql`${observed.placementId} IS NULL AND ${placements.createdAt} < ${hostLiveness.observedAt}`;
 
+const isUnnamedSince = (createdAt: Instant, hostObservedAt: Instant | null): hostObservedAt is Instant => hostObservedAt !== null && hostObservedAt > createdAt;
+
 export function observedOf(placement: PlacementRow, row: ObservedRow | null, hostObservedAt: Instant | null): ObservedRecord | undefined {
   const { id: placementId, hostId, createdAt, removedAt } = placement;
   if (row !== null) {
@@ -44,7 +46,7 @@ export function observedOf(placement: PlacementRow, row: ObservedRow | null, hos
     const observedAt = removedAt !== null || hostObservedAt === null || hostObservedAt < changedAt ? changedAt : hostObservedAt;
     return { placementId, hostId, state, generation, epoch, specHash, components, observedAt, changedAt };
   }
-  if (removedAt !== null || hostObservedAt === null || hostObservedAt <= createdAt) return undefined;
+  if (removedAt !== null || !isUnnamedSince(createdAt, hostObservedAt)) return undefined;
   return { placementId, hostId, state: "absent", generation: 0, epoch: 0, specHash: "", components: [], observedAt: hostObservedAt, changedAt: hostObservedAt };
 }
 
@@ -101,6 +103,31 @@ export async function findPlacement(db: Db, id: PlacementId): Promise<PlacementV
   if (!isUuid(id)) return undefined;
   const rows = await selectPlacements(db).where(eq(placements.id, id));
   return rows[0] && viewOf(rows[0]);
+}
+
+export async function listPlacementFacts(db: Db, hostIds: readonly HostId[]): Promise<readonly HostPlacementFacts[]> {
+  if (hostIds.length === 0) return [];
+  const rows = await db
+    .select({
+      hostId: placements.hostId, hostStatus: hosts.status, desired: placements.desired, generation: placements.generation, createdAt: placements.createdAt,
+      state: observed.state, observedGeneration: observed.generation, hostObservedAt: hostLiveness.observedAt,
+      operation: lifecycle.operation, status: lifecycle.status, phase: lifecycle.phase,
+    })
+    .from(placements)
+    .innerJoin(hosts, eq(hosts.id, placements.hostId))
+    .leftJoin(observed, eq(observed.placementId, placements.id))
+    .leftJoin(hostLiveness, eq(hostLiveness.hostId, placements.hostId))
+    .leftJoin(lifecycle, and(eq(lifecycle.placementId, placements.id), isOpen()))
+    .where(and(inArray(placements.hostId, [...hostIds]), isNull(placements.removedAt)));
+  return rows.map(({ hostId, hostStatus, desired, generation, createdAt, state, observedGeneration, hostObservedAt, operation, status, phase }) => ({
+    hostId,
+    facts: {
+      placement: { desired, generation, removedAt: undefined },
+      observed: state !== null && observedGeneration !== null ? { state, generation: observedGeneration } : isUnnamedSince(createdAt, hostObservedAt) ? { state: "absent", generation: 0 } : undefined,
+      hostStatus,
+      openRow: operation !== null && status !== null && phase !== null ? { operation, status, phase } : undefined,
+    },
+  }));
 }
 
 /** Live placements of these hosts, and what each was last observed as. */

@@ -11,9 +11,12 @@ import type { Bench } from "../stage/bench.ts";
 import { growHosts, insertFleet, insertTokens, issueHosts, withClient } from "../stage/fleet-data.ts";
 
 const GOAL: Goal = { kind: "ratio_at_most", limit: 3 };
+/** Three statements and fifty judgements where the plain list has one statement. */
+const HEALTH_GOAL: Goal = { kind: "ratio_at_most", limit: 6 };
 const GROWTH: Goal = { kind: "at_most", limit: 1.2 };
 const LIST = "/v1/hosts?status=active&limit=50";
 const FLEET = "/v1/fleet/health";
+const HEALTH = "/v1/fleet/hosts?limit=50";
 /** Authentication's one primary-key SELECT through the whole stack, and no other query: the API's own `SELECT 1`. */
 const BARE = "/v1/version";
 /** Of each request at each size, uncounted: caches, connections and the compiler would be measured instead. */
@@ -26,7 +29,7 @@ export async function measureQueries(bench: Bench): Promise<Row[]> {
   const authority = bench.authority();
   await using database = await bench.database();
   await insertFleet(database.url, { count: 10, placementsEach: 1, issued: issueHosts(authority, 10) });
-  const tokens = await insertTokens(database.url, Math.ceil((hosts.length * (requests + WARM_UP) * 3) / PER_TOKEN));
+  const tokens = await insertTokens(database.url, Math.ceil((hosts.length * (requests + WARM_UP) * 4) / PER_TOKEN));
   const master = await bench.master(authority, database.url);
   const pool = new Pool(master.apiUrl, { connections: 1 });
   let asked = 0;
@@ -39,17 +42,18 @@ export async function measureQueries(bench: Bench): Promise<Row[]> {
     return performance.now() - started;
   };
   try {
-    const seen: { readonly total: number; readonly list: number[]; readonly fleet: number[]; readonly bare: number[] }[] = [];
+    const seen: { readonly total: number; readonly list: number[]; readonly fleet: number[]; readonly health: number[]; readonly bare: number[] }[] = [];
     for (const total of hosts) {
       bench.say(`queries: ${total} hosts`);
       await growHosts(database.url, total);
-      const sample = { total, list: [] as number[], fleet: [] as number[], bare: [] as number[] };
+      const sample = { total, list: [] as number[], fleet: [] as number[], health: [] as number[], bare: [] as number[] };
       for (let round = -WARM_UP; round < requests; round++) {
-        const [bare, list, fleet] = [await ask(BARE), await ask(LIST), await ask(FLEET)];
+        const [bare, list, fleet, health] = [await ask(BARE), await ask(LIST), await ask(FLEET), await ask(HEALTH)];
         if (round < 0) continue;
         sample.bare.push(bare);
         sample.list.push(list);
         sample.fleet.push(fleet);
+        sample.health.push(health);
       }
       seen.push(sample);
     }
@@ -60,12 +64,14 @@ export async function measureQueries(bench: Bench): Promise<Row[]> {
       const medians = seen.map((sample) => spreadOf(pick(sample)).median);
       return { ratio: medians.at(-1)! / medians[0]!, words: `p50 ${medians.map((ms, at) => `${ms.toFixed(2)} ms at ${hosts[at]!.toLocaleString("en-US")}`).join(", ")}` };
     };
-    const [list, fleet] = [grown((sample) => sample.list), grown((sample) => sample.fleet)];
+    const [list, fleet, health] = [grown((sample) => sample.list), grown((sample) => sample.fleet), grown((sample) => sample.health)];
     const reference = "reference: GET /v1/version, whose only query is authentication's primary-key SELECT";
     return [
       judge({ name: `P9 GET ${LIST} at ${size} hosts, p50`, unit: "ms", goal: GOAL, value: last.list, reference: last.bare, note: `${planWords(scans.list)}; ${reference}` }),
       judge({ name: "P9 growth of the list's p50 over 100× the hosts", unit: "×", goal: GROWTH, value: [list.ratio], note: list.words }),
       judge({ name: `P9 GET ${FLEET} at ${size} hosts, p50`, unit: "ms", goal: GOAL, value: last.fleet, reference: last.bare, note: `${planWords(scans.fleet)}; it counts all hosts by status; ${fleet.words}` }),
+      judge({ name: `P9 GET ${HEALTH} at ${size} hosts, p50`, unit: "ms", goal: HEALTH_GOAL, value: last.health, reference: last.bare, note: `${planWords(scans.health)}; 50 hosts judged, with their certificates and placements` }),
+      judge({ name: "P9 growth of the health list's p50 over 100× the hosts", unit: "×", goal: GROWTH, value: [health.ratio], note: health.words }),
     ];
   } finally {
     await pool.close();
@@ -80,12 +86,16 @@ interface Statement {
   readonly values: readonly unknown[];
 }
 
-async function findSequentialScans(url: string): Promise<{ readonly list: string[]; readonly fleet: string[] }> {
+async function findSequentialScans(url: string): Promise<{ readonly list: string[]; readonly fleet: string[]; readonly health: string[] }> {
   const store = await createPostgresStore({ url, clock: systemClock(), rng: systemRng(), logger: createLogger({ level: "error", name: "bench", destination: "stderr" }), applicationName: "bench" });
   try {
     const list = await recordStatements(() => store.listHosts({ status: "active", limit: 51 }));
     const fleet = await recordStatements(() => store.fleetCounts());
-    return await withClient(url, async (client) => ({ list: await scannedBy(client, list), fleet: await scannedBy(client, fleet) }));
+    const health = await recordStatements(async () => {
+      const ids = (await store.listHosts({ limit: 51, live: true, byName: {} })).map((view) => view.host.id);
+      await Promise.all([store.listPresentCerts(ids), store.listPlacementFacts(ids)]);
+    });
+    return await withClient(url, async (client) => ({ list: await scannedBy(client, list), fleet: await scannedBy(client, fleet), health: await scannedBy(client, health) }));
   } finally {
     await store.close();
   }

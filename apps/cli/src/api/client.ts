@@ -15,7 +15,7 @@ const FIRST_PAUSE_MS = 250;
 /** A master that asks for more patience than this gets its answer passed on instead. */
 const MAX_PAUSE_MS = 10_000;
 /** A dry run asks every host of the deployment before it answers. */
-const QUIET_MS = 60_000;
+const DEFAULT_QUIET_MS = 60_000;
 
 export interface Reply<T> {
   readonly status: number;
@@ -44,17 +44,19 @@ export interface ApiDeps {
   readonly rng: Rng;
   /** Aborts when the person has had enough. */
   readonly signal: AbortSignal;
+  /** Silence for this long is a broken connection. */
+  readonly quietMs?: number;
 }
 
 type Attempt = { readonly kind: "reply"; readonly status: number; readonly raw: unknown; readonly at: Instant } | { readonly kind: "failed"; readonly error: CliError; readonly retry: boolean; readonly afterMs?: number };
 
-export function createApi({ transport, clock, rng, signal }: ApiDeps): Api {
+export function createApi({ transport, clock, rng, signal, quietMs = DEFAULT_QUIET_MS }: ApiDeps): Api {
   const attempt = async (id: OperatorRouteId, { body, ...target }: Call, key: string | undefined): Promise<Attempt> => {
     const { method, path } = addressOf(id, target);
     try {
       const text = body === undefined ? undefined : JSON.stringify(body);
       const { statusCode: status, headers, body: stream } = await transport.send({
-        method, path, signal, quietMs: QUIET_MS, headers: key === undefined ? {} : { "idempotency-key": key }, ...(text === undefined ? {} : { body: text }),
+        method, path, signal, quietMs, headers: key === undefined ? {} : { "idempotency-key": key }, ...(text === undefined ? {} : { body: text }),
       });
       const raw = parseJson(await stream.text());
       if (status >= 200 && status < 300) return { kind: "reply", status, raw, at: dateOf(headers["date"]) ?? clock.now() };

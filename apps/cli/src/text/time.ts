@@ -34,3 +34,11 @@ export function formatAge(time: string | null, now: Instant): string {
 
 /** 2026-11-20T19:55:19.123Z → 2026-11-20 19:55:19Z. Anything else as it is. */
 export const formatTime = (time: string | null): string => (time === null ? "" : time.replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$/, "$1 $2Z"));
+
+/** Three digits at most: 0.4ms, 12ms, 480ms, 1.2s, 15s. */
+export function formatLatency(ms: number | null): string {
+  if (ms === null) return "";
+  if (ms < 9.95) return `${ms.toFixed(1)}ms`;
+  if (ms < 999.5) return `${Math.round(ms)}ms`;
+  return ms < 9_950 ? `${(ms / 1_000).toFixed(1)}s` : `${Math.round(ms / 1_000)}s`;
+}

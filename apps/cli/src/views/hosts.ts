@@ -3,7 +3,7 @@ import type { Instant } from "@skep/core";
 import type { HostHealthJson, HostJson } from "@skep/protocol";
 import { toned, type Bit, type Line } from "../text/line.ts";
 import { renderTable } from "../text/table.ts";
-import { formatAge, formatDuration, formatTime } from "../text/time.ts";
+import { formatAge, formatDuration, formatLatency, formatTime } from "../text/time.ts";
 import { state } from "./tones.ts";
 
 export const labelText = (labels: Readonly<Record<string, string>>): string => Object.entries(labels).map(([name, value]) => `${name}=${value}`).join(" ");
@@ -12,9 +12,10 @@ export const hostTable = (hosts: readonly HostJson[], now: Instant, columns: num
   renderTable(hosts, [
     { title: "NAME", cell: (host) => host.name },
     { title: "STATUS", cell: (host) => state(host.status) },
+    { title: "REACH", cell: (host) => (host.reachability === null ? "" : state(host.reachability)) },
     { title: "HEARD", cell: (host) => formatAge(host.last_heartbeat_at, now), align: "right" },
     { title: "TAKES WORK", cell: (host) => (host.schedulable ? "yes" : toned("no", "warn")) },
-    { title: "VERSION", cell: (host) => host.agent_version ?? "" },
+    { title: "VERSION", cell: (host) => host.agent_version ?? "", drops: 1 },
     { title: "LABELS", cell: (host) => labelText(host.labels), gives: true },
     { title: "BECAUSE", cell: (host) => [bootNews(host.boot), host.status_because ?? ""].filter((text) => text !== "").join("; "), gives: true },
   ], columns);
@@ -57,28 +58,57 @@ export const hostFacts = (host: HostJson): Line[] =>
 
 export function healthLines(health: HostHealthJson): Line[] {
   const { liveness, reachability, breaker, metrics, placements, cert } = health;
-  const placed = Object.entries(placements).filter(([, count]) => count > 0).map(([word, count]) => `${count} ${word}`).join(", ");
   return [
     ...factLines([
       ["health", state(health.health)],
       ["heartbeat", liveness.age_ms === null ? "never" : `${formatDuration(liveness.age_ms)} ago, ${liveness.missed} missed`],
       ["agent phase", liveness.phase],
       ["boot", bootText(health.boot)],
-      ["reachability", [reachability.state, reachability.last_error].filter((part) => part !== null).join(": ")],
-      ["circuit", breaker === null ? null : breaker.state === "closed" ? "closed" : toned([breaker.state, breaker.because].filter((part) => part !== null).join(": "), "bad")],
+      ["reachability", reachText(reachability)],
+      ["circuit", breaker === null ? null : circuitText(breaker)],
       ["calls", metrics === null ? null : callsText(metrics)],
-      ["placements", placed === "" ? "none" : placed],
+      ["placements", placedText(placements)],
       ["certificate", cert === null ? null : `until ${formatTime(cert.not_after)}  sha256:${cert.sha256.slice(0, 16)}…`],
     ]),
     ...reasonLines(health.reasons),
   ];
 }
 
+function placedText({ total, ...states }: HostHealthJson["placements"]): string {
+  const words = Object.entries(states).filter(([, count]) => count > 0).map(([word, count]) => `${count} ${word}`).join(", ");
+  if (total === null) return words === "" ? "none" : words;
+  return total === 0 ? "none" : `${total}${words === "" ? "" : ` (${words})`}`;
+}
+
+const since = (time: string | null): string => (time === null ? "" : ` since ${formatTime(time)}`);
+
+function reachText({ state: word, since: at, consecutive_failures, last_ok_at, last_error, flapping }: HostHealthJson["reachability"]): Bit {
+  const failures = consecutive_failures ?? 0;
+  const parts = [
+    `${word}${since(at)}`,
+    flapping ? "comes and goes" : "",
+    failures === 0 ? "" : `${failures} ${failures === 1 ? "probe" : "probes"} failed${last_ok_at === null ? "" : `, the last answer was at ${formatTime(last_ok_at)}`}`,
+    failures === 0 ? "" : (last_error ?? ""),
+  ].filter((part) => part !== "").join("; ");
+  return word === "unreachable" ? toned(parts, "bad") : flapping || failures > 0 ? toned(parts, "warn") : parts;
+}
+
+function circuitText({ state: word, opened_at, retry_at, cause, because }: NonNullable<HostHealthJson["breaker"]>): Bit {
+  if (word === "closed") return word;
+  const next = retry_at !== null ? `tries again at ${formatTime(retry_at)}` : cause === "identity" ? "closed only by a reset, a new certificate or a new address" : "";
+  return toned([`${word}${since(opened_at)}`, next, because ?? ""].filter((part) => part !== "").join("; "), "bad");
+}
+
 /** What this master's calls to it came to lately. */
-const callsText = ({ window_s, total_requests, error_rate, avg_latency_ms, p99_latency_ms }: NonNullable<HostHealthJson["metrics"]>): string =>
+const callsText = ({ window_s, total_requests, failed_requests, error_rate, avg_latency_ms, p99_latency_ms }: NonNullable<HostHealthJson["metrics"]>): string =>
   total_requests === 0 ? `none in the last ${formatDuration(window_s * 1_000)}`
-    : `${total_requests} in ${formatDuration(window_s * 1_000)}, ${(100 * error_rate).toFixed(1)} % failed, avg ${Math.round(avg_latency_ms ?? 0)} ms, p99 ${Math.round(p99_latency_ms ?? 0)} ms`;
+    : [
+      `${total_requests} in ${formatDuration(window_s * 1_000)}`,
+      failed_requests === 0 ? "none failed" : `${failed_requests} failed (${(100 * error_rate).toFixed(1)} %)`,
+      ...(avg_latency_ms === null ? [] : [`avg ${formatLatency(avg_latency_ms)}`]),
+      ...(p99_latency_ms === null ? [] : [`p99 ${formatLatency(p99_latency_ms)}`]),
+    ].join(", ");
 
 /** The same words as the API's, with what to do next below each. */
-export const reasonLines = (reasons: readonly { readonly code: string; readonly message: string; readonly next: string }[]): Line[] =>
-  reasons.flatMap((reason): Line[] => [["  ", toned(reason.code, "warn"), `: ${reason.message}`], toned(`    next: ${reason.next}`, "dim")]);
+export const reasonLines = (reasons: readonly { readonly code: string; readonly message: string; readonly next: string; readonly since?: string | null }[]): Line[] =>
+  reasons.flatMap((reason): Line[] => [["  ", toned(reason.code, "warn"), `: ${reason.message}`, toned(since(reason.since ?? null), "dim")], toned(`    next: ${reason.next}`, "dim")]);

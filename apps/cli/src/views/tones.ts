@@ -9,3 +9,7 @@ const TONE: Readonly<Record<string, Tone>> = {
 };
 
 export const state = (word: string): Toned => toned(word, TONE[word] ?? "bold");
+
+const CIRCUIT_TONE: Readonly<Record<string, Tone>> = { closed: "good", half_open: "warn", open: "bad" };
+/** An open circuit is bad, where an open rollout is only not over. */
+export const circuitWord = (word: string): Toned => toned(word, CIRCUIT_TONE[word] ?? "bold");

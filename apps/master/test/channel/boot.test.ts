@@ -34,7 +34,7 @@ test("boot.blocked once and with every further alert, boot.degraded, boot.comple
   const events = async (): Promise<string[]> => (await rig.store.recentEvents(100)).filter((event) => event.kind.startsWith("boot.")).map((event) => `${event.severity} ${event.kind}: ${event.message}`);
   const codes = async (): Promise<string[]> => {
     const { host, liveness, report } = (await rig.store.findHostView(hostId))!;
-    return decideHealth({ host, liveness, report, reachability: undefined, circuit: viewBreaker(CLOSED_BREAKER, 0), cert: undefined, placements: { running: 0, degraded: 0, failed: 0, unknown: 0 }, listeningSince: instant(0), now: clock.now(), timings: timingsFor(30_000) }).reasons.map((reason) => reason.code);
+    return decideHealth({ host, liveness, report, reachability: undefined, circuit: viewBreaker(CLOSED_BREAKER, 0), cert: undefined, placements: { total: 0, running: 0, degraded: 0, failed: 0, unknown: 0 }, listeningSince: instant(0), now: clock.now(), timings: timingsFor(30_000) }).reasons.map((reason) => reason.code);
   };
 
   await beat({ stage: "base", state: "starting", members: [], alerts: 0 });

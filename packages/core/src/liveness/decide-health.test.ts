@@ -14,7 +14,7 @@ const facts = ({ host, ...rest }: Patch = {}): HealthFacts => ({
   reachability: { state: "reachable", changedAt: at(DAY_MS), lastError: undefined, consecutiveFailures: 0, flapping: false },
   circuit: viewBreaker(CLOSED_BREAKER, 0),
   cert: { notBefore: at(DAY_MS), notAfter: instant(NOW + 29 * DAY_MS) },
-  placements: { running: 1, degraded: 0, failed: 0, unknown: 0 },
+  placements: { total: 1, running: 1, degraded: 0, failed: 0, unknown: 0 },
   listeningSince: at(DAY_MS),
   now: instant(NOW),
   timings,
@@ -38,7 +38,7 @@ test.each<[string, Patch, string, string]>([
   ["a boot that went on without a member", { report: { resources: undefined, observedError: undefined, receivedAt: at(1), boot: { stage: null, state: "degraded", members: [{ name: "web", healthy: false }], alerts: 0 } } }, "degraded", "boot_degraded"],
   ["an agent that cannot look", { report: { resources: undefined, observedError: "EACCES", boot: undefined, receivedAt: at(1) } }, "degraded", "observation_failed"],
   ["a full disk", { report: { resources: { disk_bytes: 100, disk_free_bytes: 9 }, observedError: undefined, boot: undefined, receivedAt: at(1) } }, "degraded", "disk_low"],
-  ["failed placements", { placements: { running: 0, degraded: 0, failed: 2, unknown: 0 } }, "degraded", "placements_failed"],
+  ["failed placements", { placements: { total: 2, running: 0, degraded: 0, failed: 2, unknown: 0 } }, "degraded", "placements_failed"],
   ["a certificate that did not renew", { cert: { notBefore: at(29 * DAY_MS), notAfter: instant(NOW + DAY_MS) } }, "degraded", "cert_expiring"],
   ["a certificate that has ended", { cert: { notBefore: at(30 * DAY_MS), notAfter: at(1) } }, "degraded", "cert_expired"],
   ["a way that is closed from the master to the host", { reachability: { state: "unreachable", changedAt: at(60_000), lastError: "no answer within 5000 ms", consecutiveFailures: 4, flapping: false } }, "degraded", "network_unreachable"],
@@ -94,6 +94,6 @@ test("a probe older than the last beat explains nothing about now", () => {
 });
 
 test("every reason says what to do next", () => {
-  const sick = facts({ host: { status: "unreachable", schedulable: false }, liveness: { lastHeartbeatAt: at(900_000), phase: "draining" }, placements: { running: 0, degraded: 0, failed: 1, unknown: 0 } });
+  const sick = facts({ host: { status: "unreachable", schedulable: false }, liveness: { lastHeartbeatAt: at(900_000), phase: "draining" }, placements: { total: 1, running: 0, degraded: 0, failed: 1, unknown: 0 } });
   for (const reason of decideHealth(sick).reasons) expect(reason.next).not.toBe("");
 });

@@ -39,6 +39,8 @@ export interface HealthFacts {
 }
 
 export interface PlacementCounts {
+  /** All that are not removed; the others below are some of them. */
+  readonly total: number;
   readonly running: number;
   readonly degraded: number;
   readonly failed: number;

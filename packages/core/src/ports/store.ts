@@ -7,6 +7,7 @@
 import type { AlertTouch } from "../alerts/decide-alerts.ts";
 import type { AlertRecord, AlertState, NewAlert, WebhookDelivery, WebhookDeliveryStatus, WebhookFilter, WebhookRecord } from "../alerts/record.ts";
 import type { BootReport } from "../agent/boot.ts";
+import type { PlacementFacts } from "../deploy/visible-state.ts";
 import type { ObservedState, ReportedPlacement } from "../agent/observed.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { Pin } from "../enrolment/decide-pin.ts";
@@ -34,6 +35,10 @@ export interface Page {
 export interface HostQuery extends Page {
   readonly status?: HostStatus | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Without tombstones. */
+  readonly live?: boolean | undefined;
+  /** By name instead of by id; `after` is then this pair's business. Tombstones may share a name, so the id decides among them. */
+  readonly byName?: { readonly after?: { readonly name: string; readonly id: HostId } | undefined } | undefined;
 }
 
 export interface LifecycleQuery extends Page {
@@ -66,6 +71,11 @@ export interface PlacementView {
   readonly hostStatus: HostStatus;
   readonly observed: ObservedRecord | undefined;
   readonly openRow: LifecycleRow | undefined;
+}
+
+export interface HostPlacementFacts {
+  readonly hostId: HostId;
+  readonly facts: PlacementFacts;
 }
 
 export interface FleetCounts {
@@ -134,6 +144,8 @@ export interface Reads {
   listHosts(query: HostQuery): Promise<readonly HostView[]>;
   findHostView(idOrName: string): Promise<HostView | undefined>;
   listHostCerts(hostId: HostId): Promise<readonly HostCert[]>;
+  /** The certificates that admit these hosts now or for a while yet: active and retiring ones. In no order. */
+  listPresentCerts(hostIds: readonly HostId[]): Promise<readonly HostCert[]>;
   listRing(hostId: HostId): Promise<readonly RingBeat[]>;
   findToken(id: TokenId): Promise<EnrolmentToken | undefined>;
   /** Every pin that could admit somebody, and those revoked in the last day; with a version that grows on any change. */
@@ -149,6 +161,8 @@ export interface Reads {
   findPlacement(id: PlacementId): Promise<PlacementView | undefined>;
   /** Deployments as their callers need them, by id: in a fixed number of statements, whatever their number. */
   serviceSnapshot(query: ServiceQuery): Promise<ServiceSnapshot>;
+  /** Of these hosts' placements that are not removed: as little as their visible state needs, for many hosts at once. In no order. */
+  listPlacementFacts(hostIds: readonly HostId[]): Promise<readonly HostPlacementFacts[]>;
   /** Of hosts that are not decommissioned, by host and placement. */
   listOrphans(limit: number): Promise<readonly OrphanRecord[]>;
   findLifecycle(id: string): Promise<LifecycleRow | undefined>;

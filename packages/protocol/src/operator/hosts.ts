@@ -20,6 +20,8 @@ export const hostView = z.object({
   agent_version: z.string().nullable(),
   session_epoch: counterSchema,
   last_heartbeat_at: timeOrNull,
+  /** What masters see of it over the network; null = an older master does not say. */
+  reachability: z.enum(REACHABILITY_STATES).nullable().default(null),
   created_at: time,
   enrolled_at: timeOrNull,
   decommissioned_at: timeOrNull,
@@ -43,7 +45,9 @@ export const createHostReply = z.object({ host: hostView, bundle: bundleSchema }
 export const bundleRequest = z.strictObject({ mode: z.enum(["csr", "with_key"]).default("csr"), ttl_s: z.int().min(10).max(86_400).default(900) });
 export const updateHostRequest = z.strictObject({ schedulable: z.boolean().optional(), labels: labelsSchema.optional(), notes: cleanText(2000).optional(), address: cleanText(255).min(1).optional(), agent_port: z.int().min(0).max(65535).optional() });
 export const deleteHostQuery = z.strictObject({ force: z.stringbool().default(false) });
-export const hostListQuery = z.strictObject({ ...pageQuery, status: z.enum(HOST_STATUSES).optional(), label: z.union([z.string().max(320), z.array(z.string().max(320)).max(16)]).optional() });
+/** `label=name=value`, once or several times; all must hold. */
+const labelFilter = z.union([z.string().max(320), z.array(z.string().max(320)).max(16)]).optional();
+export const hostListQuery = z.strictObject({ ...pageQuery, status: z.enum(HOST_STATUSES).optional(), label: labelFilter });
 
 /** The other direction than liveness: whether masters get an answer when they ask the host. */
 export const reachabilityView = z.object({
@@ -96,12 +100,26 @@ export const hostHealth = z.object({
   breaker: breakerView.nullable(),
   metrics: callMetricsView.nullable(),
   resources: z.record(z.string(), z.number()).nullable(),
-  placements: z.object({ running: z.int(), degraded: z.int(), failed: z.int(), unknown: z.int() }),
+  /** `total`: all that are placed there, of which the others are some; null from a master that does not say. */
+  placements: z.object({ total: z.int().nullable().default(null), running: z.int(), degraded: z.int(), failed: z.int(), unknown: z.int() }),
   cert: z.object({ sha256: z.string(), not_after: time }).nullable(),
   boot: bootReport.nullable().default(null),
-  reasons: z.array(z.object({ code: z.string(), message: z.string(), next: z.string() })),
+  /** The most telling first. `since`: null where nobody knows. */
+  reasons: z.array(z.object({ code: z.string(), message: z.string(), next: z.string(), since: timeOrNull.default(null) })),
 });
 export type HostHealthJson = z.infer<typeof hostHealth>;
+/** A page may hold fewer than `limit` hosts, even none, while there is a `next_cursor`: health is judged, not stored. */
+export const hostHealthList = listOf(hostHealth);
+export const HOST_HEALTH_ORDERS = ["name", "attention"] as const;
+export const hostHealthListQuery = z.strictObject({
+  ...pageQuery,
+  health: z.enum(HEALTH_SUMMARIES).optional(),
+  /** Without it: all but the decommissioned ones. */
+  status: z.enum(HOST_STATUSES).optional(),
+  label: labelFilter,
+  /** `attention`: the worst first. */
+  sort: z.enum(HOST_HEALTH_ORDERS).default("name"),
+});
 export const heartbeatRing = z.object({ items: z.array(z.object({ received_at: time, seq: counterSchema, phase: z.enum(AGENT_PHASES).nullable(), changed: z.boolean() })) });
 export const certList = z.object({ items: z.array(z.object({ sha256: z.string(), status: z.enum(CERT_STATUSES), not_before: time, not_after: time, retire_at: timeOrNull })) });
 export const checkReply = z.object({ items: z.array(z.object({ host_id: idSchema, name: z.string(), ok: z.boolean(), ms: z.number(), error: z.string().nullable() })) });

@@ -3,7 +3,7 @@ import { OPEN_STATUSES } from "@skep/core";
 import type { DeploymentRecord, ObservedRecord, PlacementRecord, PlacementView, Reads, Tx } from "@skep/core";
 import { afterPage, check, jsonCopy, type Context, type Sync } from "./state.ts";
 
-type DeploymentReads = Sync<Pick<Reads, "findDeployment" | "listDeployments" | "findGeneration" | "listGenerations" | "listPlacements" | "findPlacement" | "fleetCounts">>;
+type DeploymentReads = Sync<Pick<Reads, "findDeployment" | "listDeployments" | "findGeneration" | "listGenerations" | "listPlacements" | "findPlacement" | "listPlacementFacts" | "fleetCounts">>;
 type DeploymentWrites = Sync<
   Pick<Tx, "lockDeployment" | "insertDeployment" | "casDeployment" | "insertGeneration" | "insertPlacement" | "casPlacement" | "placementStates">
 >;
@@ -64,6 +64,19 @@ export function deploymentReads(context: Context): DeploymentReads {
       const placement = state.placements.get(id);
       return placement && viewOf(placement);
     },
+    listPlacementFacts: (hostIds) =>
+      [...state.placements.values()].filter((placement) => hostIds.includes(placement.hostId) && placement.removedAt === undefined).map((placement) => {
+        const { observed, hostStatus, openRow } = viewOf(placement);
+        return {
+          hostId: placement.hostId,
+          facts: {
+            placement: { desired: placement.desired, generation: placement.generation, removedAt: undefined },
+            observed: observed && { state: observed.state, generation: observed.generation },
+            hostStatus,
+            openRow: openRow && { operation: openRow.operation, status: openRow.status, phase: openRow.phase },
+          },
+        };
+      }),
     fleetCounts: () => {
       const hosts = { pending: 0, enrolled: 0, active: 0, suspect: 0, unreachable: 0, decommissioned: 0 };
       const openRows = { pending: 0, running: 0, lost: 0 };

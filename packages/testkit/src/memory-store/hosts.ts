@@ -23,6 +23,8 @@ export function viewOf({ state }: Context, host: HostRecord): HostView {
   };
 }
 
+const byName = (a: Pick<HostRecord, "name" | "id">, b: Pick<HostRecord, "name" | "id">): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : byId(a, b));
+
 export function hostReads(context: Context): HostReads {
   const { state } = context;
   const findHost = (idOrName: string): HostRecord | undefined => {
@@ -40,9 +42,12 @@ export function hostReads(context: Context): HostReads {
     listHosts: (query) => {
       const wanted = Object.entries(query.labels ?? {});
       const hosts = [...state.hosts.values()].filter(
-        (host) => (query.status === undefined || host.status === query.status) && wanted.every(([key, value]) => host.labels[key] === value),
+        (host) => (query.status === undefined || host.status === query.status) && (query.live !== true || host.status !== "decommissioned") && wanted.every(([key, value]) => host.labels[key] === value),
       );
-      return afterPage(hosts, query).map((host) => viewOf(context, host));
+      if (query.byName === undefined) return afterPage(hosts, query).map((host) => viewOf(context, host));
+      const { after } = query.byName;
+      const rest = hosts.sort(byName).filter((host) => after === undefined || byName(host, after) > 0);
+      return rest.slice(0, query.limit).map((host) => viewOf(context, host));
     },
     listOrphans: (limit) =>
       [...state.hosts.values()].filter((host) => host.status !== "decommissioned").sort(byId).flatMap((host) => {

@@ -3,7 +3,7 @@ import { DAY_MS, addMs } from "@skep/core";
 import type { HostCert, HostId, Pin, Reads, Tx } from "@skep/core";
 import { check, nextCount, type Context, type Sync } from "./state.ts";
 
-type IdentityReads = Sync<Pick<Reads, "listHostCerts" | "findToken" | "loadPins" | "pinVersion" | "findApiToken" | "listApiTokens">>;
+type IdentityReads = Sync<Pick<Reads, "listHostCerts" | "listPresentCerts" | "findToken" | "loadPins" | "pinVersion" | "findApiToken" | "listApiTokens">>;
 type IdentityWrites = Sync<
   Pick<Tx, "insertToken" | "countTokenAttempt" | "claimToken" | "burnTokens" | "insertCert" | "retireCerts" | "revokeCerts" | "requestRotation" | "insertApiToken" | "revokeApiToken">
 >;
@@ -14,6 +14,7 @@ export function identityReads({ state, now }: Context): IdentityReads {
   const version = (): number => state.counters.get("pins")?.value ?? 0;
   return {
     listHostCerts: (hostId) => [...state.certs.values()].filter((cert) => cert.hostId === hostId).sort(byCreation),
+    listPresentCerts: (hostIds) => [...state.certs.values()].filter((cert) => hostIds.includes(cert.hostId) && (cert.status === "active" || cert.status === "retiring")),
     findToken: (id) => state.tokens.get(id),
     loadPins: () => {
       const pins: Pin[] = [];

@@ -1,9 +1,9 @@
 /** Deployments, generations and placements. */
-import { addMs } from "@skep/core";
-import type { DeploymentId, PlacementId } from "@skep/core";
+import { addMs, visiblePlacement } from "@skep/core";
+import type { DeploymentId, HostId, PlacementId } from "@skep/core";
 import { expect, test } from "vitest";
 import type { World } from "./world.ts";
-import { newId, SPEC } from "./world.ts";
+import { newId, reported, SPEC } from "./world.ts";
 
 export function deploymentRules(world: () => World): void {
   test("a deployment and its generations are found; its name is free again once it is deleted", async () => {
@@ -67,6 +67,33 @@ export function deploymentRules(world: () => World): void {
     expect((await store.listPlacements({ hostId: placed.hostId, limit: 5 })).map((item) => item.placement.id)).toEqual([placed.placementId]);
     expect(await store.listPlacements({ hostId: placed.hostId, after: placed.placementId })).toEqual([]);
     expect(await store.findPlacement(newId<PlacementId>())).toBeUndefined();
+  });
+
+  test("the placements of many hosts look the same at once as one by one", async () => {
+    const { store } = world();
+    const [one, two, other] = [await world().host(), await world().host(), await world().host()];
+    const silent = await world().session(two);
+    await world().beat(silent(1));
+    const [seen, busy, unseen, removed] = [await world().placed(one), await world().placed(one), await world().placed(two), await world().placed(two)];
+    await world().placed(other);
+    const beat = await world().session(one);
+    await world().beat(beat(1, { placements: [reported(seen, { state: "degraded" })] }));
+    await world().row(busy);
+    const { version } = (await world().view(removed)).placement;
+    await store.transaction((tx) => tx.casPlacement(removed.placementId, version, { removed: true }));
+    const looks = async (): Promise<{ readonly at: HostId; readonly state: string }[]> => (await store.listPlacementFacts([one, two])).map(({ hostId, facts }) => ({ at: hostId, state: visiblePlacement(facts).state }));
+    const oneByOne = async () => Promise.all([seen, busy, unseen].map(async (placed) => ({ at: placed.hostId, state: visiblePlacement(await world().view(placed)).state })));
+    const inOrder = (items: readonly { readonly at: string; readonly state: string }[]): string[] => items.map(({ at, state }) => `${at} ${state}`).sort();
+    expect(inOrder(await looks())).toEqual(inOrder(await oneByOne()));
+    expect(inOrder(await looks())).toEqual([`${one} degraded`, `${one} pending`, `${two} unknown`].sort());
+    // The same list again, which names neither: absent by silence, which no row says.
+    await world().beat(silent(2));
+    await world().beat(beat(2, { placements: [], snapshotHash: "other" }));
+    expect(inOrder(await looks())).toEqual(inOrder(await oneByOne()));
+    expect((await looks()).find(({ at }) => at === two)!.state).toBe("absent");
+    await store.transaction((tx) => tx.casHostStatus(two, "active", "unreachable", "test"));
+    expect((await looks()).find(({ at }) => at === two)!.state).toBe("unknown");
+    expect(await store.listPlacementFacts([])).toEqual([]);
   });
 
   test("a placement changes by compare-and-set, and a removed one stays as history", async () => {

@@ -65,6 +65,42 @@ export function hostRules(world: () => World): void {
     expect(await listed({ limit: 10, labels: { rack: "r2" }, status: "active" })).toEqual([ids[2]]);
   });
 
+  test("lists go by name too: page after page, without tombstones where they are not wanted", async () => {
+    const { store } = world();
+    const [c, a, b] = [await world().host("byname-c"), await world().host("byname-a", { labels: { order: "1" } }), await world().host("byname-b", { labels: { order: "1" } })];
+    const gone = await world().host("byname-b0");
+    await store.transaction((tx) => tx.decommissionHost(gone));
+    // Its name is free again, so that two answer to it: a page that ends between them must not lose one.
+    const again = await world().host("byname-b0");
+    const twins = [gone, again].sort();
+    const listed = async (query: Omit<Parameters<typeof store.listHosts>[0], "limit"> & { readonly limit?: number }) =>
+      (await store.listHosts({ limit: 100, byName: {}, ...query })).filter((view) => view.host.name.startsWith("byname-")).map((view) => view.host.id);
+    expect(await listed({})).toEqual([a, b, ...twins, c]);
+    expect(await listed({ live: true })).toEqual([a, b, again, c]);
+    expect(await listed({ live: true, status: "active", labels: { order: "1" } })).toEqual([a, b]);
+    expect(await listed({ live: true, status: "decommissioned" })).toEqual([]);
+    expect(await listed({ byName: { after: { name: "byname-b", id: b } }, limit: 1 })).toEqual([twins[0]]);
+    expect(await listed({ byName: { after: { name: "byname-b0", id: twins[0]! } }, limit: 2 })).toEqual([twins[1], c]);
+    expect((await store.listHosts({ limit: 100, live: true })).map((view) => view.host.id)).not.toContain(gone);
+  });
+
+  test("the certificates that admit many hosts, at once: no pending and no revoked ones, and nobody else's", async () => {
+    const { store } = world();
+    const [one, two, other] = [await world().host(), await world().host(), await world().host()];
+    const old = await world().cert(one);
+    const active = await world().cert(one);
+    await world().cert(one, "pending");
+    await store.transaction((tx) => tx.retireCerts(one, active, 60_000));
+    const second = await world().cert(two);
+    await world().cert(other);
+    const found = await store.listPresentCerts([one, two]);
+    expect(found.map((cert) => `${cert.hostId} ${cert.fingerprint} ${cert.status}`).sort()).toEqual([`${one} ${old} retiring`, `${one} ${active} active`, `${two} ${second} active`].sort());
+    expect(found.find((cert) => cert.fingerprint === active)).toEqual((await store.listHostCerts(one)).find((cert) => cert.fingerprint === active));
+    await store.transaction((tx) => tx.revokeCerts(two));
+    expect(await store.listPresentCerts([two])).toEqual([]);
+    expect(await store.listPresentCerts([])).toEqual([]);
+  });
+
   test("a change touches what it names; a probe is kept with its time", async () => {
     const { store } = world();
     const id = await world().host();

@@ -1,11 +1,12 @@
 /** How hosts are: by what is on record, over the whole fleet, and by asking them now. */
 import { SkepError, toIso, instant } from "@skep/core";
-import { breakerReply, checkReply, checkRequest, fleetHealth, hostHealth, refSchema } from "@skep/protocol";
+import { breakerReply, checkReply, checkRequest, fleetHealth, hostHealth, hostHealthList, hostHealthListQuery, refSchema } from "@skep/protocol";
 import { z } from "zod";
 import { eachOf } from "../each-of.ts";
 import { everyHost } from "../every-host.ts";
 import { loadHealth } from "../health-facts.ts";
-import { requireHost } from "../readers.ts";
+import { createHealthList } from "../list-health.ts";
+import { labelsOf, requireHost } from "../readers.ts";
 import { defineRoute, type RouteDefinition } from "../routing.ts";
 import type { OperatorDeps } from "../settings.ts";
 import { breakerJson, healthJson } from "../views/host.ts";
@@ -15,6 +16,7 @@ const CHECK_CONCURRENCY = 16;
 
 export function healthRoutes(deps: OperatorDeps): RouteDefinition[] {
   const { store, control, identity, agents, timings } = deps;
+  const listHealth = createHealthList(deps);
   return [
     defineRoute("getHostHealth", {
       params: z.strictObject({ host: refSchema }),
@@ -47,6 +49,15 @@ export function healthRoutes(deps: OperatorDeps): RouteDefinition[] {
           status: 200,
           body: { hosts: { ...counts.hosts }, open_rows: { ...counts.openRows }, deployments: { ...counts.deployments }, listening_since: toIso(since), warm: identity.now() - since >= timings.warmUpMs },
         };
+      },
+    }),
+    defineRoute("listHostHealth", {
+      query: hostHealthListQuery,
+      replies: { 200: hostHealthList },
+      handle: async ({ query }) => {
+        const { label, ...rest } = query;
+        const { items, next } = await listHealth({ ...rest, labels: labelsOf(label) });
+        return { status: 200, body: { items: items.map(healthJson), next_cursor: next } };
       },
     }),
     defineRoute("checkHosts", {

@@ -17,7 +17,7 @@ export function hostRoutes(deps: OperatorDeps): RouteDefinition[] {
   const { store, identity } = deps;
   const withLiveness = async (host: HostRecord) => {
     const view = await store.findHostView(host.id);
-    return hostJson(host, view?.liveness, view?.report);
+    return hostJson(host, view?.liveness, view?.report, view?.reachability);
   };
   return [
     defineRoute("createHost", {
@@ -27,7 +27,7 @@ export function hostRoutes(deps: OperatorDeps): RouteDefinition[] {
       handle: async ({ body, context }) => {
         const reply = await identity.createHost(body, context);
         const { host, bundle } = reply.body;
-        return { status: reply.status, body: { host: hostJson(host, undefined, undefined), bundle }, replayed: reply.replayed, location: `/v1/hosts/${host.id}` };
+        return { status: reply.status, body: { host: hostJson(host, undefined, undefined, undefined), bundle }, replayed: reply.replayed, location: `/v1/hosts/${host.id}` };
       },
     }),
     defineRoute("createBundle", {
@@ -63,15 +63,15 @@ export function hostRoutes(deps: OperatorDeps): RouteDefinition[] {
       handle: async ({ query }) => {
         const views = await store.listHosts({ ...pageOf(query), status: query.status, labels: labelsOf(query.label) });
         const { items, next } = cutPage(views, query.limit, (view) => view.host.id);
-        return { status: 200, body: { items: items.map(({ host, liveness, report }) => hostJson(host, liveness, report)), next_cursor: next } };
+        return { status: 200, body: { items: items.map(({ host, liveness, report, reachability }) => hostJson(host, liveness, report, reachability)), next_cursor: next } };
       },
     }),
     defineRoute("getHost", {
       params,
       replies: { 200: hostView },
       handle: async ({ params: { host: ref } }) => {
-        const { host, liveness, report } = await requireHostView(store, ref);
-        return { status: 200, body: hostJson(host, liveness, report) };
+        const { host, liveness, report, reachability } = await requireHostView(store, ref);
+        return { status: 200, body: hostJson(host, liveness, report, reachability) };
       },
     }),
     defineRoute("updateHost", {

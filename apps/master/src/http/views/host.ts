@@ -1,10 +1,10 @@
 /** Hosts as the API shows them. */
-import { addMs, decideHealth, toIso, visiblePlacement, type CallSummary, type CircuitView, type HostCert, type HostLiveness, type HostRecord, type HostReport, type Instant, type PlacementCounts, type PlacementView, type Reachability } from "@skep/core";
+import { addMs, toIso, visiblePlacement, type CallSummary, type CircuitView, type HostCert, type HostLiveness, type HostRecord, type HostReport, type Instant, type PlacementCounts, type PlacementFacts, type Reachability } from "@skep/core";
 import type { HostHealthJson, HostJson } from "@skep/protocol";
 import type { LoadedHealth } from "../health-facts.ts";
 import { timeOrNull } from "./time.ts";
 
-export const hostJson = (host: HostRecord, liveness: HostLiveness | undefined, report: HostReport | undefined): HostJson => ({
+export const hostJson = (host: HostRecord, liveness: HostLiveness | undefined, report: HostReport | undefined, reachability: Reachability | undefined): HostJson => ({
   id: host.id,
   name: host.name,
   status: host.status,
@@ -18,6 +18,7 @@ export const hostJson = (host: HostRecord, liveness: HostLiveness | undefined, r
   agent_version: host.agentVersion ?? null,
   session_epoch: host.sessionEpoch,
   last_heartbeat_at: timeOrNull(liveness?.lastHeartbeatAt),
+  reachability: reachability?.state ?? "unknown",
   created_at: toIso(host.createdAt),
   enrolled_at: timeOrNull(host.enrolledAt),
   decommissioned_at: timeOrNull(host.decommissionedAt),
@@ -27,10 +28,10 @@ export const hostJson = (host: HostRecord, liveness: HostLiveness | undefined, r
 const bootJson = (report: HostReport | undefined): HostJson["boot"] =>
   report?.boot === undefined ? null : { ...report.boot, members: report.boot.members.map((member) => ({ ...member })) };
 
-export function countPlacements(views: readonly PlacementView[]): PlacementCounts {
-  const counts = { running: 0, degraded: 0, failed: 0, unknown: 0 };
-  for (const view of views) {
-    const { state } = visiblePlacement(view);
+export function countPlacements(placements: readonly PlacementFacts[]): PlacementCounts {
+  const counts = { total: placements.length, running: 0, degraded: 0, failed: 0, unknown: 0 };
+  for (const facts of placements) {
+    const { state } = visiblePlacement(facts);
     if (state === "teardown_failed") counts.failed += 1;
     else if (state === "running" || state === "degraded" || state === "failed" || state === "unknown") counts[state] += 1;
   }
@@ -75,9 +76,9 @@ export const callsJson = (calls: CallSummary): HostHealthJson["metrics"] => ({
   throughput_bps: calls.throughputBps,
 });
 
-export function healthJson({ facts, view, cert, calls }: LoadedHealth): HostHealthJson {
+export function healthJson({ facts, judged, view, cert, calls }: LoadedHealth): HostHealthJson {
   const { host, liveness, report, reachability } = view;
-  const { health, ageMs, missed, reasons } = decideHealth(facts);
+  const { health, ageMs, missed, reasons } = judged;
   return {
     host_id: host.id,
     name: host.name,
@@ -98,6 +99,6 @@ export function healthJson({ facts, view, cert, calls }: LoadedHealth): HostHeal
     placements: { ...facts.placements },
     cert: cert === undefined ? null : { sha256: cert.fingerprint, not_after: toIso(cert.notAfter) },
     boot: bootJson(report),
-    reasons: reasons.map(({ code, message, next }) => ({ code, message, next })),
+    reasons: reasons.map(({ code, message, next, since }) => ({ code, message, next, since: timeOrNull(since) })),
   };
 }
