@@ -128,6 +128,6 @@ export function createProber(deps: ControlDeps, { listeningSince, thresholds = P
 function outcomeOf(answer: HealthAnswer, now: Instant): ProbeOutcome {
   if (answer.ok) return { kind: "ok" };
   if (answer.withheld === undefined) return { kind: "failed", error: answer.error };
-  const { failedAgoMs, consecutiveFailures, stranger } = answer.withheld;
+  const { failedAgoMs, consecutiveFailures, stranger = false } = answer.withheld;
   return { kind: "withheld", error: answer.error, consecutiveFailures, stranger, failedAt: failedAgoMs === undefined ? undefined : addMs(now, -failedAgoMs) };
 }

@@ -13,7 +13,14 @@ export function hostRules(world: () => World): void {
     expect(host).toMatchObject({ id, name: "web-01", status: "pending", labels: { zone: "a" }, schedulable: true, sessionEpoch: 0, agentPort: 8442, address: "10.0.0.1", notes: undefined, enrolledAt: undefined });
     expect(await store.findHost(id)).toEqual(host);
     expect(await store.findHost("nobody")).toBeUndefined();
-    expect(await store.findHostView(id)).toMatchObject({ host, liveness: undefined, report: undefined, reachability: { hostId: id, state: "unknown" } });
+    expect(await store.findHostView(id)).toEqual({
+      host, liveness: undefined, report: undefined,
+      // Nobody has asked it yet, and the first question is due at once.
+      reachability: {
+        hostId: id, state: "unknown", consecutiveFailures: 0, consecutiveSuccesses: 0, changedAt: undefined, lastProbeAt: undefined, lastOkAt: undefined, lastError: undefined,
+        transitions: [], flapping: false, dueAt: host.createdAt, version: 1,
+      },
+    });
     const again = await store.transaction((tx) => tx.insertHost({ id: newId<HostId>(), name: "web-01", labels: {}, notes: undefined, address: undefined, agentPort: 1, allowedCidr: undefined }));
     expect(again).toBe("host_exists");
   });
@@ -69,6 +76,17 @@ export function hostRules(world: () => World): void {
     const probe = (await store.findHost(id))!.lastProbe!;
     expect([probe.ok, probe.error]).toEqual([true, undefined]);
     expect(probe.at).toBeLessThanOrEqual(await store.now());
+  });
+
+  test("a reset of the breakers is counted, and what was seen of a host goes with it", async () => {
+    const { store } = world();
+    const id = await world().host();
+    const before = (await store.findHost(id))!;
+    await store.transaction((tx) => tx.resetBreakers(id));
+    expect(await store.findHost(id)).toMatchObject({ breakerResets: before.breakerResets + 1, version: before.version + 1 });
+    expect((await store.findHostView(id))!.reachability).toBeDefined();
+    await store.transaction((tx) => tx.decommissionHost(id));
+    expect((await store.findHostView(id))!.reachability).toBeUndefined();
   });
 
   test("each session has the next epoch", async () => {
