@@ -15,6 +15,7 @@ import { measureDelta } from "./rows/delta.ts";
 import { measureFanOut } from "./rows/fan-out.ts";
 import { measureInstall } from "./rows/install.ts";
 import { measureMemory } from "./rows/memory.ts";
+import { measureProbing } from "./rows/probing.ts";
 import { measureQueries } from "./rows/queries.ts";
 import { measureSweep } from "./rows/sweep.ts";
 import { measureWire } from "./rows/wire.ts";
@@ -30,6 +31,7 @@ const MEASUREMENTS: readonly { readonly groups: readonly Group[]; readonly measu
   { groups: ["P9"], measure: measureQueries },
   { groups: ["P11"], measure: measureMemory },
   { groups: ["P14"], measure: measureInstall },
+  { groups: ["P15"], measure: measureProbing },
 ];
 
 /** Resolves with the exit code. Progress goes to stderr, the report to stdout. */

@@ -22,7 +22,7 @@ export const PROBE_LIMITS: ProbeLimits = {
   failing: 64,
 };
 /** How long results wait for company, ms. Longer is told later; shorter is a transaction for every answer. */
-const RESULT_WINDOW_MS = 200;
+const RESULT_WINDOW_MS = 100;
 /** The locks of a larger group are held for longer than anybody should wait for them. */
 const RESULTS_AT_ONCE = 200;
 

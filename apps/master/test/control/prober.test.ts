@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { PERIOD_MS, TIMINGS, startProbing, type Probing } from "./probing.ts";
 
 /** One look of the loop and the jitter of its nap. */
-const LOOK_MS = 550;
+const LOOK_MS = 275;
 const kinds = async (probing: Probing): Promise<string[]> => (await probing.told()).map((event) => event.kind);
 const run = (probing: Probing, periods: number): Promise<void> => probing.clock.run(periods * PERIOD_MS);
 /** Over the warm-up: from here on probes decide. */
