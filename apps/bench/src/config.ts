@@ -1,7 +1,7 @@
 /** What was asked for on the command line, and how large each measurement is because of it. */
 import { parseArgs } from "node:util";
 
-export const GROUPS = ["P1", "P2", "P3", "P5", "P6", "P7", "P8", "P9", "P11", "P14", "METRICS"] as const;
+export const GROUPS = ["P1", "P2", "P3", "P5", "P6", "P7", "P8", "P9", "P11", "P14", "METRICS", "P15"] as const;
 export type Group = (typeof GROUPS)[number];
 
 /** Small enough for two cores and four minutes when quick; the sizes that the targets name otherwise. */
@@ -20,12 +20,16 @@ export interface Sizes {
   readonly hosts: readonly number[];
   /** Hosts of METRICS. */
   readonly scrapedHosts: number;
+  /** P15. */
+  readonly probedHosts: number;
+  readonly probeIntervalMs: number;
+  readonly probePeriods: number;
   /** P14 from a clone, or only `npm start`. */
   readonly fromClone: boolean;
 }
 
-const FULL: Sizes = { rounds: 5, agents: 1_000, beatsPerRound: 10, deltas: 60, requests: 60, sweepRows: [10_000, 100_000, 1_000_000], openRows: 2_000, hosts: [1_000, 10_000, 100_000], scrapedHosts: 5_000, fromClone: true };
-const QUICK: Sizes = { rounds: 3, agents: 300, beatsPerRound: 10, deltas: 30, requests: 40, sweepRows: [1_000, 10_000, 100_000], openRows: 500, hosts: [300, 3_000, 30_000], scrapedHosts: 5_000, fromClone: false };
+const FULL: Sizes = { rounds: 5, agents: 1_000, beatsPerRound: 10, deltas: 60, requests: 60, sweepRows: [10_000, 100_000, 1_000_000], openRows: 2_000, hosts: [1_000, 10_000, 100_000], scrapedHosts: 5_000, probedHosts: 2_000, probeIntervalMs: 30_000, probePeriods: 4, fromClone: true };
+const QUICK: Sizes = { rounds: 3, agents: 300, beatsPerRound: 10, deltas: 30, requests: 40, sweepRows: [1_000, 10_000, 100_000], openRows: 500, hosts: [300, 3_000, 30_000], scrapedHosts: 5_000, probedHosts: 300, probeIntervalMs: 10_000, probePeriods: 3, fromClone: false };
 
 export interface BenchConfig {
   readonly quick: boolean;

@@ -16,6 +16,7 @@ import { measureFanOut } from "./rows/fan-out.ts";
 import { measureInstall } from "./rows/install.ts";
 import { measureMemory } from "./rows/memory.ts";
 import { measureMetrics } from "./rows/metrics.ts";
+import { measureProbing } from "./rows/probing.ts";
 import { measureQueries } from "./rows/queries.ts";
 import { measureSweep } from "./rows/sweep.ts";
 import { measureWire } from "./rows/wire.ts";
@@ -32,6 +33,7 @@ const MEASUREMENTS: readonly { readonly groups: readonly Group[]; readonly measu
   { groups: ["P11"], measure: measureMemory },
   { groups: ["P14"], measure: measureInstall },
   { groups: ["METRICS"], measure: measureMetrics },
+  { groups: ["P15"], measure: measureProbing },
 ];
 
 /** Resolves with the exit code. Progress goes to stderr, the report to stdout. */

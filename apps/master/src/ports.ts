@@ -15,7 +15,7 @@ export interface Withheld {
   readonly failedAgoMs: number | undefined;
   readonly consecutiveFailures: number;
   /** It opened because whoever answers at the host's address is not the pinned host. */
-  readonly stranger: boolean;
+  readonly stranger?: boolean;
 }
 
 export type HealthAnswer =

@@ -1,6 +1,7 @@
 /** What only several clients at once show of the prober's claims and results, and what only a real table of times does. */
 import type { HostId, Reachability, Store } from "@skep/core";
 import { runSql } from "@skep/store/server";
+import { eventually } from "@skep/testkit";
 import { useDatabase } from "@skep/testkit/vitest";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { idAt } from "./fill.ts";
@@ -71,6 +72,22 @@ test("a claim waits for nobody who is just writing a result", async () => {
     expect(claimed).toHaveLength(HOSTS - 1);
     expect(claimed).not.toContain(busy);
   });
+});
+
+test("results lock their hosts in the order of the ids, whatever order they come in", async () => {
+  const ids = Array.from({ length: HOSTS }, (_, index) => idAt<HostId>(index + 1));
+  let waiting: Promise<unknown> = Promise.resolve();
+  await stores[1]!.transaction(async (tx) => {
+    await tx.lockReachability([idAt(50)]);
+    waiting = stores[0]!.transaction((other) => other.lockReachability(ids.toReversed()));
+    // It has come as far as the one that is taken, and nobody behind that one is locked yet.
+    await eventually(async (status) => {
+      const free = await runSql(database.url, "SELECT host_id FROM host_reachability ORDER BY host_id FOR UPDATE SKIP LOCKED") as { host_id: HostId }[];
+      status(`${free.length} are free`);
+      return free.length === HOSTS - 50 && free[0]!.host_id === idAt(51);
+    }, { what: "the first 50 are locked" });
+  });
+  expect(await waiting).toHaveLength(HOSTS);
 });
 
 test("groups of the same hosts in opposite orders do not deadlock, and every result is built on the one before", async () => {

@@ -22,7 +22,7 @@ export const PROBE_LIMITS: ProbeLimits = {
   failing: 64,
 };
 /** How long results wait for company, ms. Longer is told later; shorter is a transaction for every answer. */
-const RESULT_WINDOW_MS = 200;
+const RESULT_WINDOW_MS = 100;
 /** The locks of a larger group are held for longer than anybody should wait for them. */
 const RESULTS_AT_ONCE = 200;
 
@@ -129,6 +129,6 @@ export function createProber(deps: ControlDeps, { listeningSince, thresholds = P
 function outcomeOf(answer: HealthAnswer, now: Instant): ProbeOutcome {
   if (answer.ok) return { kind: "ok" };
   if (answer.withheld === undefined) return { kind: "failed", error: answer.error };
-  const { failedAgoMs, consecutiveFailures, stranger } = answer.withheld;
+  const { failedAgoMs, consecutiveFailures, stranger = false } = answer.withheld;
   return { kind: "withheld", error: answer.error, consecutiveFailures, stranger, failedAt: failedAgoMs === undefined ? undefined : addMs(now, -failedAgoMs) };
 }

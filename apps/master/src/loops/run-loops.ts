@@ -25,7 +25,7 @@ const DISPATCH_EVERY_MS = 1_000;
 /** A wave that has passed waits this long at most for the next one; each look at a large rollout reads all its placements. */
 const ROLLOUT_EVERY_MS = 1_000;
 /** How late a due probe may start. Each look costs two small statements; looking less often is seen in how late results are. */
-const PROBE_EVERY_MS = 500;
+const PROBE_EVERY_MS = 250;
 /** What happened is an alert this much later at most. */
 const ALERTS_EVERY_MS = 1_000;
 /** Retries become due by themselves; what is new wakes the loop. */

@@ -16,7 +16,7 @@ interface Measured {
   readonly fewestResults: number;
 }
 
-async function measure(options: Parameters<Probing["startMaster"]>[1] = {}): Promise<Measured> {
+async function measure(periods: number, options: Parameters<Probing["startMaster"]>[1] = {}): Promise<Measured> {
   const probing = startProbing();
   const { clock, manners } = probing;
   const hosts = await probing.addHosts(HOSTS);
@@ -26,7 +26,7 @@ async function measure(options: Parameters<Probing["startMaster"]>[1] = {}): Pro
   clock.advance(PERIOD_MS);
   const master = await probing.startMaster("m1", options);
   const watch = watchLateness(probing, hosts.filter((host) => manners.get(host.name) !== "hangs"));
-  for (let ms = 0; ms < (PERIODS + 1) * PERIOD_MS; ms += LOOK_EVERY_MS) {
+  for (let ms = 0; ms < (periods + 1) * PERIOD_MS; ms += LOOK_EVERY_MS) {
     await clock.run(LOOK_EVERY_MS);
     watch.look();
   }
@@ -43,7 +43,7 @@ async function measure(options: Parameters<Probing["startMaster"]>[1] = {}): Pro
 }
 
 test("the hosts that answer are on record within a second of their time, period after period", { timeout: 120_000 }, async () => {
-  const { probing, hanging, circuits, worstLateMs, worstGapMs, fewestResults } = await measure();
+  const { probing, hanging, circuits, worstLateMs, worstGapMs, fewestResults } = await measure(PERIODS);
   console.log(`2,000 hosts, 100 hang: worst result ${Math.round(worstLateMs)} ms late, worst gap ${Math.round(worstGapMs)} ms, fewest results of a host ${fewestResults}`);
   expect(worstLateMs).toBeLessThanOrEqual(1_000);
   expect(worstGapMs).toBeLessThanOrEqual(PERIOD_MS * 1.1 + 1_000);
@@ -67,7 +67,7 @@ const oneLane = (store: Store): Store => ({
 });
 
 test("the control: one lane with little concurrency is late", { timeout: 120_000 }, async () => {
-  const { worstLateMs } = await measure({ store: oneLane, extras: { probing: { limits: { answering: 16, failing: 0 } } } });
+  const { worstLateMs } = await measure(2, { store: oneLane, extras: { probing: { limits: { answering: 16, failing: 0 } } } });
   console.log(`the same in one lane of 16: worst result ${Math.round(worstLateMs)} ms late`);
   expect(worstLateMs).toBeGreaterThan(1_000);
 });

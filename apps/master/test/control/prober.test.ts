@@ -1,10 +1,10 @@
 /** The prober over the ledger in memory, by a clock that only the test moves: rhythm, lanes, transitions, and what it leaves alone. */
-import { SkepError, type HostRecord } from "@skep/core";
+import { SkepError, type HostRecord, type Store } from "@skep/core";
 import { expect, test } from "vitest";
 import { PERIOD_MS, TIMINGS, startProbing, type Probing } from "./probing.ts";
 
 /** One look of the loop and the jitter of its nap. */
-const LOOK_MS = 550;
+const LOOK_MS = 275;
 const kinds = async (probing: Probing): Promise<string[]> => (await probing.told()).map((event) => event.kind);
 const run = (probing: Probing, periods: number): Promise<void> => probing.clock.run(periods * PERIOD_MS);
 /** Over the warm-up: from here on probes decide. */
@@ -166,6 +166,40 @@ test("withheld probes are no observations: the counter stands still while the ci
   probing.manners.set(host.name, "answers");
   await run(probing, 4);
   expect([master.circuit(host), probing.seen(host)!.state]).toEqual(["closed", "reachable"]);
+  await master.stop();
+});
+
+test("a host is never asked twice at the same time, however often its time comes", async () => {
+  const probing = startProbing();
+  const [host] = await probing.addHosts(1) as [HostRecord];
+  const master = await probing.startMaster("m1");
+  probing.manners.set(host.name, "hangs");
+  await probing.clock.run(100);
+  probing.database.committed.reachability.set(host.id, { ...probing.seen(host)!, dueAt: probing.clock.now() });
+  await probing.clock.run(1_000);
+  expect([probing.asked(), probing.seen(host)!.dueAt > probing.clock.now()]).toEqual([1, true]);
+  await master.stop();
+});
+
+test("when many are due at once, a place that comes free is taken at once and not with the next look", async () => {
+  const probing = startProbing();
+  await probing.addHosts(1_300);
+  const master = await probing.startMaster("m1");
+  await probing.clock.run(3_000);
+  expect(probing.asked()).toBe(1_300);
+  await master.stop();
+});
+
+test("what could not be written is not told", async () => {
+  const probing = startProbing();
+  const [host] = await probing.addHosts(1) as [HostRecord];
+  const raced = (store: Store): Store => ({ ...store, transaction: (work, options) => store.transaction((tx) => work({ ...tx, casReachability: async () => [] }), options) });
+  const master = await probing.startMaster("m1", { store: raced, extras: { probing: { thresholds: { failures: 1, successes: 1 } } } });
+  probing.manners.set(host.name, "refuses");
+  await warm(probing);
+  await run(probing, 2);
+  expect(probing.asked()).toBeGreaterThan(3);
+  expect(await kinds(probing)).toEqual([]);
   await master.stop();
 });
 
