@@ -30,11 +30,11 @@ const swarm = (path: string, body: unknown, headers: Record<string, string> = {}
   ask(`${site.fleet.master.ready().swarm_url}/swarm/${path}`, body, { caPem: mole.identity.caPem, credential: mole.identity, headers });
 const minimal = (more: object = {}): object => ({ host_uuid: mole.hostId, agent_version: "0.1.0", status: { deployed: false }, ...more });
 
-/** Everything an operation could have changed. That a host fell silent meanwhile is no such thing. */
+/** Everything an operation could have changed. That a host fell silent meanwhile, or did not answer, is no such thing. */
 async function ledger(): Promise<unknown> {
   const { audit_log: _audit, hosts: _hosts, events: _events, ...rest } = await ledgerChecksum(site.fleet.databaseUrl);
   const names = await runSql(site.fleet.databaseUrl, "SELECT id, name FROM hosts ORDER BY id");
-  const events = await runSql(site.fleet.databaseUrl, "SELECT count(*) FROM events WHERE kind NOT IN ('host.active', 'host.suspect', 'host.unreachable')");
+  const events = await runSql(site.fleet.databaseUrl, "SELECT count(*) FROM events WHERE kind NOT IN ('host.active', 'host.suspect', 'host.unreachable', 'host.flapping', 'host.settled') AND kind NOT LIKE 'host.network_%' AND kind NOT LIKE 'breaker.%'");
   return { rest, names, events };
 }
 

@@ -55,7 +55,7 @@ test("three ways in, and each host is active and healthy", async () => {
       status(JSON.stringify(seen.reasons));
       return seen.health === "healthy" ? seen : undefined;
     }, { what: `${agent.name} is healthy` });
-    expect(health).toMatchObject({ status: "active", liveness: { phase: "ready" }, breaker: null, metrics: null });
+    expect(health).toMatchObject({ status: "active", liveness: { phase: "ready" }, breaker: { state: "closed" }, metrics: { failed_requests: 0 } });
   }
   // The key that travelled in the bundle is not the key in use.
   const certs = await site.fleet.api.get("/v1/hosts/bee-3/certs");

@@ -2,13 +2,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  FLAP_TRANSITIONS, FLAP_WINDOW_INTERVALS, PROBE_THRESHOLDS, REACHABILITY_STATES, addMs, decideReachability, instant,
+  FLAP_TRANSITIONS, FLAP_WINDOW_PERIODS, PROBE_THRESHOLDS, REACHABILITY_STATES, addMs, decideReachability, instant,
   type Instant, type ProbeOutcome, type Reachability, type ReachabilityNews, type ReachabilityRules, type ReachabilityState,
 } from "../src/index.ts";
 
 const PERIOD_MS = 30_000;
 const NOW = instant(10_000_000);
-const RULES: ReachabilityRules = { ...PROBE_THRESHOLDS, heartbeatIntervalMs: PERIOD_MS, warmingUp: false };
+const RULES: ReachabilityRules = { ...PROBE_THRESHOLDS, periodMs: PERIOD_MS, warmingUp: false };
 const record = (patch: Partial<Reachability> = {}): Reachability => ({
   hostId: "h" as Reachability["hostId"], state: "reachable", consecutiveFailures: 0, consecutiveSuccesses: 1, changedAt: undefined, lastProbeAt: undefined, lastOkAt: undefined, lastError: undefined,
   transitions: [], flapping: false, dueAt: NOW, version: 4, ...patch,
@@ -107,7 +107,7 @@ class Reference {
       if (this.state !== "unknown" || wanted === "unreachable") this.told.push(`host.network_${wanted}`);
       this.state = wanted;
     }
-    const flapping = this.turns.filter((at) => at > now - FLAP_WINDOW_INTERVALS * PERIOD_MS).length >= FLAP_TRANSITIONS;
+    const flapping = this.turns.filter((at) => at > now - FLAP_WINDOW_PERIODS * PERIOD_MS).length >= FLAP_TRANSITIONS;
     if (flapping !== this.flapping) this.told.push(flapping ? "host.flapping" : "host.settled");
     this.flapping = flapping;
   }

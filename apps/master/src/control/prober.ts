@@ -21,6 +21,11 @@ export const PROBE_LIMITS: ProbeLimits = {
   // Each may be held for 5 s: too few, and a recovered host is noticed late. More than that many sockets wait for nobody.
   failing: 64,
 };
+/**
+ * A question may take this long. Where beats come faster than that (tests, the demo) asking as often would open a host's circuit, for
+ * its whole minute, over a restart of two seconds.
+ */
+const SHORTEST_PERIOD_MS = 5_000;
 /** How long results wait for company, ms. Longer is told later; shorter is a transaction for every answer. */
 const RESULT_WINDOW_MS = 100;
 /** The locks of a larger group are held for longer than anybody should wait for them. */
@@ -48,8 +53,9 @@ interface Result {
 
 export function createProber(deps: ControlDeps, { listeningSince, thresholds = PROBE_THRESHOLDS, limits = PROBE_LIMITS }: ProberOptions): Prober {
   const { store, agents, clock, logger, timings } = deps;
+  const periodMs = Math.max(timings.heartbeatIntervalMs, SHORTEST_PERIOD_MS);
   const underWay: Record<ProbeLane, Set<Promise<void>>> = { answering: new Set(), failing: new Set() };
-  /** Where the period is shorter than a time-out a host comes due again while it is being asked. */
+  /** With a result that waits for the database a host may come due again while it is being asked. */
   const asking = new Map<HostId, AbortController>();
   let wake: () => void = () => undefined;
 
@@ -60,7 +66,7 @@ export function createProber(deps: ControlDeps, { listeningSince, thresholds = P
 
   const record = async (tx: Tx, items: readonly Result[]): Promise<undefined[]> => {
     const now = await tx.now();
-    const rules = { ...thresholds, heartbeatIntervalMs: timings.heartbeatIntervalMs, warmingUp: now - listeningSince() < timings.warmUpMs };
+    const rules = { ...thresholds, periodMs, warmingUp: now - listeningSince() < timings.warmUpMs };
     const known = new Map((await tx.lockReachability(items.map(({ host }) => host.id))).map((one) => [one.hostId, one]));
     const moves: { readonly next: Reachability; readonly news: readonly ReachabilityNews[]; readonly host: HostRecord }[] = [];
     for (const { host, answer } of items) {
@@ -105,7 +111,7 @@ export function createProber(deps: ControlDeps, { listeningSince, thresholds = P
   const claim = async (lane: ProbeLane): Promise<number> => {
     const room = limits[lane] - underWay[lane].size;
     if (room <= 0) return 0;
-    const hosts = (await store.claimProbes(lane, room, timings.heartbeatIntervalMs)).filter((host) => !asking.has(host.id));
+    const hosts = (await store.claimProbes(lane, room, periodMs)).filter((host) => !asking.has(host.id));
     for (const host of hosts) launch(lane, host);
     return hosts.length;
   };

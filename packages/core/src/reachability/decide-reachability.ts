@@ -20,8 +20,8 @@ export const MAX_PROBE_THRESHOLD = 20;
 
 /** This many changes of state within the window are a host that comes and goes. Fewer calls every repair flapping. */
 export const FLAP_TRANSITIONS = 3;
-/** In heartbeat intervals: 10 minutes at 30 s. Too short forgets a slow flapper; too long keeps calling a steady host one. */
-export const FLAP_WINDOW_INTERVALS = 20;
+/** In probing periods: 10 minutes at 30 s. Too short forgets a slow flapper; too long keeps calling a steady host one. */
+export const FLAP_WINDOW_PERIODS = 20;
 
 /** What came of one probe. */
 export type ProbeOutcome =
@@ -40,8 +40,8 @@ export type ProbeOutcome =
     };
 
 export interface ReachabilityRules extends ProbeThresholds {
-  /** What the flap window is counted in. */
-  readonly heartbeatIntervalMs: number;
+  /** How often a host is asked: what the flap window is counted in. */
+  readonly periodMs: number;
   /** The master has not run for long enough to conclude anything. */
   readonly warmingUp: boolean;
 }
@@ -99,8 +99,8 @@ function wantedState(counted: Reachability, outcome: ProbeOutcome, rules: Reacha
   }
 }
 
-function judgeFlapping(was: Reachability, next: Reachability, now: Instant, { heartbeatIntervalMs }: ReachabilityRules, news: ReachabilityNews[]): Reachability {
-  const since = addMs(now, -FLAP_WINDOW_INTERVALS * heartbeatIntervalMs);
+function judgeFlapping(was: Reachability, next: Reachability, now: Instant, { periodMs }: ReachabilityRules, news: ReachabilityNews[]): Reachability {
+  const since = addMs(now, -FLAP_WINDOW_PERIODS * periodMs);
   const kept = was.transitions.filter((at) => at > since);
   const turned = was.state !== "unknown" && next.state !== was.state;
   const transitions = turned ? [...kept, now] : kept;
@@ -115,7 +115,7 @@ const SETTLED: ReachabilityNews = { kind: "host.settled", severity: "info", says
 
 const flaps = (times: number): ReachabilityNews => ({
   kind: "host.flapping", severity: "warning",
-  says: `comes and goes: its reachability changed ${times} times within ${FLAP_WINDOW_INTERVALS} heartbeat intervals; look for a link, a switch or an agent that does`,
+  says: `comes and goes: its reachability changed ${times} times within ${FLAP_WINDOW_PERIODS} probing periods; look for a link, a switch or an agent that does`,
 });
 
 function unreachable(next: Reachability, outcome: ProbeOutcome): ReachabilityNews {
