@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, SkepError, type FieldError } from "@skep/core";
 import { checkTrustDomain } from "@skep/pki";
-import { LOG_LEVELS } from "@skep/runtime";
+import { LOG_LEVELS, readTraceSettings, type TraceSettings } from "@skep/runtime";
 import { isIP } from "node:net";
 import { z } from "zod";
 import { parseFailpoint, type FailpointSetting } from "./failpoint.ts";
@@ -28,6 +28,8 @@ export interface MasterConfig {
   readonly trustDomain: string;
   readonly allowLoopbackAgents: boolean;
   readonly logLevel: (typeof LOG_LEVELS)[number];
+  /** Where traces go; undefined = nowhere. */
+  readonly traces: TraceSettings | undefined;
   readonly failpoint: FailpointSetting | undefined;
   /** Started by a supervisor that holds our stdin. */
   readonly supervised: boolean;
@@ -47,6 +49,7 @@ export const USAGE = `skep-master: the control plane
   --trust-domain NAME         of the SPIFFE ids             SKEP_TRUST_DOMAIN   (skep.local)
   --allow-loopback-agents     agents on this machine        SKEP_ALLOW_LOOPBACK_AGENTS
   --log-level LEVEL           ${LOG_LEVELS.join(", ")}   SKEP_LOG_LEVEL (info)
+                              where traces go               OTEL_EXPORTER_OTLP_ENDPOINT (nowhere); see docs/observability.md
   --json                      one JSON line on stdout once ready; logs always go to stderr
 `;
 
@@ -106,7 +109,9 @@ export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     if (given !== undefined && given !== "") raw[key] = String(given);
   }
   const parsed = settings.safeParse(raw);
-  if (!parsed.success) throw fault(parsed.error.issues.map((issue) => ({ pointer: String(issue.path[0] ?? ""), message: issue.message })));
+  const traces = readTraceSettings(env, "skep-master");
+  const errors = [...(parsed.error?.issues ?? []).map((issue) => ({ pointer: String(issue.path[0] ?? ""), message: issue.message })), ...traces.errors];
+  if (!parsed.success || errors.length > 0) throw fault(errors);
   const all = parsed.data;
   return {
     stateDir: resolve(all.SKEP_STATE_DIR),
@@ -122,6 +127,7 @@ export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     trustDomain: all.SKEP_TRUST_DOMAIN,
     allowLoopbackAgents: all.SKEP_ALLOW_LOOPBACK_AGENTS,
     logLevel: all.SKEP_LOG_LEVEL,
+    traces: traces.settings,
     failpoint: all.SKEP_FAILPOINT,
     supervised: all.SKEP_SUPERVISED,
     json: flags["json"] === true,

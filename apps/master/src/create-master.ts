@@ -2,9 +2,9 @@
  * The master, put together: control, identity, three listeners, loops. Built of what it is given; reads no environment,
  * no clock of its own and no file, so that a test can run several in one process.
  */
-import { SkepError, PRODUCTION_POLICY, timingsFor, type Clock, type Logger, type Policy, type Rng, type Store } from "@skep/core";
+import { SkepError, PRODUCTION_POLICY, timingsFor, type Clock, type Logger, type Policy, type Rng, type Store, type Tracer } from "@skep/core";
 import type { Authority } from "@skep/pki";
-import { createBackgroundTasks, specHash } from "@skep/runtime";
+import { createBackgroundTasks, createIdTracer, specHash } from "@skep/runtime";
 import { createAgentClient } from "./agents/client.ts";
 import { channelLimits, createChannel, type ChannelLimits } from "./channel/create-channel.ts";
 import { createControl } from "./control/index.ts";
@@ -38,6 +38,8 @@ export interface MasterDeps {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;
+  /** Default: ids for logs and answers, nothing recorded. */
+  readonly tracer?: Tracer;
   readonly policy?: Policy;
   readonly limits?: MasterLimits;
 }
@@ -61,7 +63,7 @@ export interface Master {
 const DRAIN_MS = 2_000;
 
 export async function createMaster(deps: MasterDeps): Promise<Master> {
-  const { config, store, authority, clock, rng, logger } = deps;
+  const { config, store, authority, clock, rng, logger, tracer = createIdTracer(deps.rng) } = deps;
   const { trustDomain } = authority;
   const timings = timingsFor(config.heartbeatIntervalMs);
   checkBind(config.apiListen, config.apiTls !== undefined);
@@ -80,7 +82,7 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
     for (const hostId of hostIds) agents.forget(hostId);
   });
   const control = await createControl(
-    { store, agents, clock, rng, logger, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint) },
+    { store, agents, clock, rng, logger, tracer, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint) },
     { rotateWanted: identity.pins.rotationWanted },
   );
   const channel = createChannel({
@@ -90,7 +92,7 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
   const door = createDoor({ identity, credentials: credentials.current(), clock, logger, limits: { ...DOOR_LIMITS, ...deps.limits?.door } });
   let listening = false;
   const api = await createOperatorListener({
-    store, control, identity, agents, clock, rng, logger, timings, version: VERSION, trustDomain, caSha256: authority.sha256,
+    store, control, identity, agents, clock, rng, logger, tracer, timings, version: VERSION, trustDomain, caSha256: authority.sha256,
     allowLoopbackAgents: config.allowLoopbackAgents,
     tls: config.apiTls,
     limits: deps.limits?.operator,

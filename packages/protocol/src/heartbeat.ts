@@ -4,7 +4,7 @@
  */
 import { AGENT_PHASES, COMPONENT_STATES, DELTA_RESULTS, JOB_STATUSES, OBSERVED_STATES, OPERATIONS } from "@skep/core";
 import { z } from "zod";
-import { cleanText, counterSchema, idSchema, nameSchema } from "./common.ts";
+import { cleanText, counterSchema, idSchema, nameSchema, traceparentSchema } from "./common.ts";
 import { pendingJob, stepSchema } from "./commands.ts";
 
 export const HEARTBEAT_LIMIT_BYTES = 1_048_576;
@@ -61,6 +61,8 @@ export const delta = z.object({
   epoch: counterSchema,
   started_at: z.string().max(40).optional(),
   completed_at: z.string().max(40).optional(),
+  /** The span that sends it; older agents say none. */
+  traceparent: traceparentSchema,
 });
 export type Delta = z.infer<typeof delta>;
 

@@ -52,7 +52,7 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
 
   return {
     async deliver(host, job): Promise<DispatchAnswer> {
-      const answer = await call(host, { method: "POST", path: `/${job.operation}`, body: job });
+      const answer = await call(host, { method: "POST", path: `/${job.operation}`, body: job, traceparent: job.traceparent });
       const accepted = parsed(acceptedReply, answer, [202]);
       if (accepted !== undefined && accepted.job_id === job.job_id) {
         return { kind: "accepted", opSeq: accepted.op_seq, bootId: accepted.boot_id, duplicate: accepted.duplicate };

@@ -11,6 +11,8 @@ export interface AgentRequest {
   readonly method: "GET" | "POST";
   readonly path: string;
   readonly body?: unknown;
+  /** The span that this request is made for. */
+  readonly traceparent?: string | undefined;
   /** The whole exchange, ms. Default 15 s. */
   readonly totalMs?: number;
   /** Default 64 KiB: longer answers are not read to their end. */
@@ -36,7 +38,7 @@ export async function exchange(pool: Pool, clock: Clock, request: AgentRequest):
     const { statusCode, headers, body } = await pool.request({
       method: request.method,
       path: request.path,
-      headers: request.body === undefined ? {} : { "content-type": "application/json" },
+      headers: { ...(request.body === undefined ? {} : { "content-type": "application/json" }), ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent }) },
       ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
       signal: over.signal,
     });

@@ -1,5 +1,5 @@
 /** Puts the master's operations together. The only state kept in memory is what may be forgotten without harm. */
-import type { HostId, LifecycleRow } from "@skep/core";
+import { traceFacts, type HostId, type LifecycleRow } from "@skep/core";
 import type { ControlDeps } from "../ports.ts";
 import { createBeats } from "./beats.ts";
 import type { Control } from "./control.ts";
@@ -30,7 +30,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
   const tellNow = (row: LifecycleRow): void => {
     void deps.store.findHost(row.hostId).then(async (host) => {
       if (host !== undefined) await sweep.cancelNow({ row, host, inventory: undefined }, row.cancelReason ?? "operator");
-    }).catch((error: unknown) => deps.logger.warn({ err: error, lifecycle_id: row.id }, "a cancel could not be told at once"));
+    }).catch((error: unknown) => deps.logger.warn({ err: error, lifecycle_id: row.id, ...traceFacts(row.traceparent) }, "a cancel could not be told at once"));
   };
 
   return {
