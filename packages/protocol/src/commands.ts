@@ -90,6 +90,7 @@ export const cancelRequest = z.object({
   generation: counterSchema.optional(),
   deployment: nameSchema.optional(),
   epoch: counterSchema.optional(),
+  traceparent: traceparentSchema,
 });
 /**
  * `cancelled`: stopped for certain, or sealed by a tombstone · `cancelling`: on its way, a delta will follow ·

@@ -111,7 +111,7 @@ export const heartbeatReply = z.object({
   /** Items that could not be read; they are not acknowledged unless they carried a readable delta_id. */
   rejected: z.array(z.object({ list: z.string(), index: z.int(), error: z.string() })).default([]),
   pending_jobs: z.array(pendingJob).default([]),
-  cancel_jobs: z.array(z.object({ job_id: idSchema, reason: z.string(), placement_id: idSchema, operation: z.enum(OPERATIONS), deployment: nameSchema, generation: counterSchema, epoch: counterSchema })).default([]),
+  cancel_jobs: z.array(z.object({ job_id: idSchema, reason: z.string(), placement_id: idSchema, operation: z.enum(OPERATIONS), deployment: nameSchema, generation: counterSchema, epoch: counterSchema, traceparent: traceparentSchema })).default([]),
   next_interval_ms: z.int().optional(),
   rotate_cert: z.boolean().optional(),
 });

@@ -8,3 +8,5 @@ export * from "./program.ts";
 export * from "./temp-authority.ts";
 export * from "./memory-store/index.ts";
 export * from "./engine/index.ts";
+export * from "./otlp-collector.ts";
+export * from "./recording-tracer.ts";

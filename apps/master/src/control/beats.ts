@@ -240,7 +240,7 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
         acked: acks.map((ack) => ({ ...ack })),
         rejected: parts.rejected,
         pending_jobs: jobs,
-        cancel_jobs: cancels.map((row) => ({ job_id: row.id, reason: row.cancelReason ?? "operator", placement_id: row.placementId, operation: row.operation, deployment: row.deployment, generation: row.generation, epoch: row.epoch })),
+        cancel_jobs: cancels.map((row) => ({ job_id: row.id, reason: row.cancelReason ?? "operator", placement_id: row.placementId, operation: row.operation, deployment: row.deployment, generation: row.generation, epoch: row.epoch, ...(row.traceparent === undefined ? {} : { traceparent: row.traceparent }) })),
         ...(interval === undefined ? {} : { next_interval_ms: interval }),
         ...(rotate ? { rotate_cert: true } : {}),
       };

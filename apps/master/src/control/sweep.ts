@@ -59,7 +59,7 @@ export function createSweep(deps: ControlDeps, listeningSince: () => Instant): {
       row = marked;
     }
     const answer = await deps.agents.cancel(item.host, row.id, {
-      reason, placement_id: row.placementId, operation: row.operation, generation: row.generation, deployment: row.deployment, epoch: row.epoch,
+      reason, placement_id: row.placementId, operation: row.operation, generation: row.generation, deployment: row.deployment, epoch: row.epoch, traceparent: row.traceparent,
     });
     if (answer.kind === "silent") {
       // The reply to the next heartbeat carries it where the master cannot dial the agent.

@@ -31,7 +31,7 @@ export async function loadOtelTracer(settings: TraceSettings, { version, logger 
   const [api, sdk, { resourceFromAttributes }, { OTLPTraceExporter }] = await Promise.all([
     import("@opentelemetry/api"), import("@opentelemetry/sdk-trace"), import("@opentelemetry/resources"), import("@opentelemetry/exporter-trace-otlp-http"),
   ]);
-  const exporter = watchExporter(new OTLPTraceExporter({ url: settings.url, headers: { ...settings.headers() }, timeoutMillis: EXPORT_LIMIT_MS }), logger, settings.shownUrl);
+  const exporter = watchExporter(new OTLPTraceExporter({ url: settings.url(), headers: { ...settings.headers() }, timeoutMillis: EXPORT_LIMIT_MS }), logger, settings.shownUrl);
   const provider = new sdk.TracerProvider({
     // No detectors: they would tell the host's processes and command lines.
     resource: resourceFromAttributes({ "service.name": settings.serviceName, "service.namespace": "skep", "service.version": version }),

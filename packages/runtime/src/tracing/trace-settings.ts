@@ -1,15 +1,14 @@
 /**
  * Where traces go, in the words of OpenTelemetry's own specification, so that an environment that was written for
- * other programs holds for Skep too. Invariant: headers hold secrets and are reached by a call only, so that no
- * settings that are printed or logged as JSON show them.
+ * other programs holds for Skep too. Invariant: what may hold a secret is reached by a call only, so that settings
+ * that are printed or logged as JSON do not show it.
  */
 import type { FieldError } from "@skep/core";
 
 export interface TraceSettings {
-  /** The URL that spans are posted to. */
-  readonly url: string;
-  /** The same for logs: some vendors take a key in the query. */
+  /** Where spans are posted to, without its query, which is where some vendors take a key. For people. */
   readonly shownUrl: string;
+  readonly url: () => string;
   readonly serviceName: string;
   /** Share of the traces that begin here and are recorded, 0 to 1. What comes in is recorded as its sender decided. */
   readonly ratio: number;
@@ -64,7 +63,7 @@ export function readTraceSettings(env: Env, serviceName: string): ReadTraceSetti
   const ratio = sampler === "parentbased_traceidratio" ? share : sampler === "parentbased_always_off" ? 0 : 1;
 
   const headers = { ...readHeaders("OTEL_EXPORTER_OTLP_HEADERS", of, refuse), ...readHeaders("OTEL_EXPORTER_OTLP_TRACES_HEADERS", of, refuse) };
-  return { settings: errors.length > 0 || url === undefined ? undefined : { url: url.href, shownUrl: `${url.origin}${url.pathname}`, serviceName: name, ratio, headers: () => headers }, errors };
+  return { settings: errors.length > 0 || url === undefined ? undefined : { url: () => url.href, shownUrl: `${url.origin}${url.pathname}`, serviceName: name, ratio, headers: () => headers }, errors };
 }
 
 /** `key=value,key=value`, values percent-encoded where they must be. */
