@@ -32,8 +32,12 @@ const linesOf = (logs: string, traceId: string): Record<string, unknown>[] =>
   logs.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as Record<string, unknown>).filter((line) => line["trace_id"] === traceId);
 
 async function deploy(name: string, traceId: string): Promise<{ id: string; headers: Readonly<Record<string, string | string[] | undefined>> }> {
-  const answer = await site.fleet.api.post("/v1/deployments", web(name), { traceparent: incoming(traceId) });
-  expect(answer.status).toBe(202);
+  // A host whose agent has just come back may not have been heard yet.
+  const answer = await eventually(async (status) => {
+    const reply = await site.fleet.api.post("/v1/deployments", web(name), { traceparent: incoming(traceId) });
+    status(`${reply.status} ${reply.body.code ?? ""}`);
+    return reply.status === 202 ? reply : undefined;
+  }, { what: `${name} is accepted`, timeoutMs: 20_000 });
   return { id: answer.body.lifecycle_ids[0] as string, headers: answer.headers };
 }
 
@@ -79,7 +83,7 @@ test("the collector gets its key, and nobody gets anything else that is secret",
   expect(exported).toContain("skep.deployment");
 });
 
-test.each(["after_journal", "after_begun", "before_report"])("an agent killed %s goes on in the same trace", async (failpoint) => {
+test.each(["after_journal", "after_begun", "before_report"])("an agent killed %s (after_begun: its master with it) goes on in the same trace", async (failpoint) => {
   const traceId = traceIdOf(100 + ["after_journal", "after_begun", "before_report"].indexOf(failpoint));
   await agent.kill();
   await agent.start(failpoint === "before_report" ? {} : { SKEP_FAILPOINT: `${failpoint}:kill` });
@@ -89,6 +93,11 @@ test.each(["after_journal", "after_begun", "before_report"])("an agent killed %s
     await eventually(() => linesOf(agent.logs(), traceId).some((line) => line["msg"] === "a job was accepted"), { what: "the job is accepted" });
     await agent.kill();
   } else await eventually(() => !agent.running(), { what: `the agent dies ${failpoint}`, timeoutMs: 30_000 });
+  // In the very middle of the job both are gone at once.
+  if (failpoint === "after_begun") {
+    await site.fleet.master.kill();
+    await site.fleet.master.start();
+  }
   await agent.start();
   const [row] = await ended(site.fleet.api, [id], 60_000);
   expect(row).toMatchObject({ trace_id: traceId });
@@ -131,6 +140,17 @@ test("a request without a trace gets one, and a bad header is as good as none", 
     expect(traceId).not.toMatch(/^0+$/);
     expect((await ended(api, answer.body.lifecycle_ids))[0]).toMatchObject({ trace_id: traceId });
   }
+});
+
+test("an agent without a collector is in the trace all the same: in its logs, and as a way through", async () => {
+  const { fleet } = site;
+  const traceId = traceIdOf(400);
+  const quiet = await fleet.addAgent("bee-2");
+  const answer = await fleet.api.post("/v1/deployments", { ...web("quiet"), placement: { hosts: ["bee-2"] } }, { traceparent: incoming(traceId) });
+  expect((await ended(fleet.api, answer.body.lifecycle_ids))[0]).toMatchObject({ status: "succeeded", trace_id: traceId });
+  await arrived(traceId, ["POST /v1/deployments", "apply delta"]);
+  expect(linesOf(quiet.logs(), traceId).map((line) => line["msg"])).toEqual(expect.arrayContaining(["a job was accepted", "a job ended"]));
+  expect(new Set(ofTrace(traceId).map((span) => span.service))).toEqual(new Set(["skep-master"]));
 });
 
 test("a stop sends what is waiting", async () => {

@@ -86,7 +86,10 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     try {
       const reply = await take(command, span);
       span.end({ attributes: { status: reply.duplicate ? "duplicate" : "accepted" } });
-      logger.info({ jobId, deployment, operation, generation, duplicate: reply.duplicate, ...traceFacts(span.traceparent) }, "a job was accepted");
+      const facts = { jobId, deployment, operation, generation, ...traceFacts(span.traceparent) };
+      // It is pushed and offered until the master has heard: only the first time is news.
+      if (reply.duplicate) logger.debug(facts, "a job was offered again that was accepted before");
+      else logger.info(facts, "a job was accepted");
       return reply;
     } catch (error) {
       span.end({ error: error instanceof SkepError ? error.code : "internal" });

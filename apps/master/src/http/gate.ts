@@ -96,6 +96,7 @@ export function createGate(app: FastifyInstance, deps: OperatorDeps, limits: Ope
     if (request.routeOptions.config.limit === "creation") creations.take(principal.tokenId);
   };
 
+  app.decorateRequest("traceparent", undefined);
   app.addHook("onRequest", async (request, reply) => {
     const state: RequestState = {};
     states.set(request, state);

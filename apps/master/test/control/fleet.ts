@@ -1,5 +1,5 @@
 /** Control over the ledger in memory, with hosts that do as the test says and tell it in real beats. */
-import { PRODUCTION_POLICY, timingsFor, seededRng, uuidv7, type HostId, type JobId, type ObservedState, type Policy, type ReportedComponent } from "@skep/core";
+import { PRODUCTION_POLICY, timingsFor, seededRng, uuidv7, type HostId, type JobId, type ObservedState, type Policy, type ReportedComponent, type Tracer } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
 import { createLogger, specHash } from "@skep/runtime";
 import { ManualClock, createMemoryDatabase, type MemorySession } from "@skep/testkit";
@@ -41,7 +41,7 @@ interface Host {
   readonly open: Map<string, PendingJob>;
 }
 
-export async function startControl(hostCount: number, policy: Policy = PRODUCTION_POLICY): Promise<Fleet> {
+export async function startControl(hostCount: number, policy: Policy = PRODUCTION_POLICY, tracer?: Tracer): Promise<Fleet> {
   const clock = new ManualClock();
   const database = createMemoryDatabase({ clock, policy });
   const store = database.connect();
@@ -69,7 +69,7 @@ export async function startControl(hostCount: number, policy: Policy = PRODUCTIO
       return { kind: "answer", reply: { status: "cancelled", job_id: jobId } };
     },
   };
-  const make = (): Promise<Control> => createControl({ store: database.connect(), agents, clock, rng, logger, policy, timings: timingsFor(30_000), hash: specHash, failpoint: () => undefined });
+  const make = (): Promise<Control> => createControl({ store: database.connect(), agents, clock, rng, logger, tracer, policy, timings: timingsFor(30_000), hash: specHash, failpoint: () => undefined });
   const control = await make();
   await store.transaction(async (tx) => {
     for (const host of hosts) {

@@ -26,6 +26,11 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 const ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+/** What is read of an environment, but for the name: a supervisor hands these to its children. */
+export const TRACE_VARIABLES = [
+  ENDPOINT, TRACES_ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+  "OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_SDK_DISABLED",
+] as const;
 const SAMPLERS = ["parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"];
 /** RFC 9110's token. */
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
