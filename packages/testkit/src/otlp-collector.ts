@@ -23,6 +23,8 @@ export interface OtlpCollector {
   /** Every body as it came, and every request's headers: to search for what must not be there. */
   readonly bodies: readonly string[];
   readonly headers: readonly Readonly<Record<string, string | string[] | undefined>>[];
+  /** How many requests it has answered with an error. */
+  readonly refused: () => number;
   /** `refusing`: 400 · `hanging`: takes the request and never answers. */
   behave(how: "well" | "refusing" | "hanging"): void;
   close(): Promise<void>;
@@ -55,6 +57,7 @@ export async function startOtlpCollector(): Promise<OtlpCollector> {
   const bodies: string[] = [];
   const headers: OtlpCollector["headers"][number][] = [];
   const hung = new Set<ServerResponse>();
+  let refused = 0;
   let manners: "well" | "refusing" | "hanging" = "well";
   const server: Server = createServer((request, response) => {
     const chunks: Buffer[] = [];
@@ -66,6 +69,7 @@ export async function startOtlpCollector(): Promise<OtlpCollector> {
         headers.push(request.headers);
         bodies.push(Buffer.concat(chunks).toString());
       }
+      if (manners !== "well" || !wanted) refused += 1;
       response.writeHead(manners === "well" && wanted ? 200 : 400, { "content-type": "application/json" }).end("{}");
     });
   });
@@ -81,6 +85,7 @@ export async function startOtlpCollector(): Promise<OtlpCollector> {
         attributes: valuesOf(span.attributes), error: span.status.code === ERROR ? (span.status.message ?? "") : undefined,
       }));
     }),
+    refused: () => refused,
     behave: (how) => {
       manners = how;
       if (how === "hanging") return;

@@ -13,9 +13,11 @@ const spanOf = (traceId: string): string => `00-${traceId}-${"1".repeat(16)}-01`
 const good = (): Outcome => "succeeded";
 const SPEC = { driver: "noop", components: [{ name: "web", env: { V: "1" } }] };
 
-async function traced(count: number): Promise<{ fleet: Fleet; tracer: RecordingTracer }> {
+async function traced(count: number): Promise<{ fleet: Fleet; tracer: RecordingTracer; logged: () => Record<string, unknown>[] }> {
   const tracer = createRecordingTracer(seededRng(5));
-  return { fleet: await startControl(count, PRODUCTION_POLICY, tracer), tracer };
+  const lines: string[] = [];
+  const logger = createLogger({ level: "debug", name: "test", destination: { write: (line: string) => void lines.push(line) } });
+  return { fleet: await startControl(count, PRODUCTION_POLICY, { tracer, logger }), tracer, logged: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
 }
 const deploy = (fleet: Fleet, traceId: string, rollout: object = {}): Promise<unknown> =>
   fleet.control.deploy(deployRequest.parse({ name: "app", spec: SPEC, placement: { hosts: fleet.hosts }, rollout }), { ...fleet.context(), traceparent: spanOf(traceId) });
@@ -62,6 +64,22 @@ describe("one trace", () => {
     expect(rows.length).toBeGreaterThan(1);
     expect(new Set(tracesOf(rows))).toEqual(new Set([FIRST]));
     expect(tracer.ended.some((span) => span.name === "reconcile" && span.traceId === FIRST)).toBe(true);
+  });
+
+  test("is named by every log line about the row, the sweep's too", async () => {
+    const { fleet, logged } = await traced(1);
+    await deploy(fleet, FIRST);
+    await fleet.work(() => undefined);
+    for (let round = 0; round < 4; round++) {
+      fleet.clock.advance(300_000);
+      await fleet.beat();
+      await fleet.control.sweepOnce();
+    }
+    const [row] = await rowsOf(fleet, 1);
+    expect(row).toMatchObject({ status: "failed", failureCode: "timeout" });
+    const about = logged().filter((line) => line["lifecycle_id"] === row!.id);
+    expect(about.map((line) => line["msg"])).toEqual(expect.arrayContaining(["a job was handed to its agent", "sweep changed a row"]));
+    expect(about.filter((line) => line["trace_id"] !== FIRST)).toEqual([]);
   });
 
   test("is the same in what is offered with a beat's reply", async () => {

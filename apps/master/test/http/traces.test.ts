@@ -42,6 +42,9 @@ describe("recorded is", () => {
   test("no poll, unless its caller traces it; ids it has all the same", async () => {
     expect((await api.call("GET", "/v1/hosts")).headers["traceparent"]).toMatch(/^00-[0-9a-f]{32}-/);
     expect(tracer.ended).toEqual([]);
+    // Rubbish is no trace of its caller's.
+    await api.call("GET", "/v1/hosts", { headers: { traceparent: "rubbish" } });
+    expect(tracer.ended).toEqual([]);
     await api.call("GET", "/v1/hosts", { headers: { traceparent: GOOD } });
     expect(tracer.ended).toMatchObject([{ name: "GET /v1/hosts", traceId: TRACE }]);
   });
