@@ -238,7 +238,8 @@ TABLE lifecycle WITH (fillfactor=70)
   options jsonb NOT NULL DEFAULT '{}'::jsonb
   progress counter
   progress_at timestamp with time zone
-  job_phase text;
+  job_phase text
+  traceparent text;
 TABLE observed WITH (fillfactor=70)
   placement_id uuid NOT NULL
   host_id uuid NOT NULL
@@ -380,6 +381,7 @@ lifecycle CONSTRAINT lifecycle_progress_whole CHECK (((progress IS NULL) = (prog
 lifecycle CONSTRAINT lifecycle_sent_when CHECK (((phase = 'queued'::text) OR (status <> 'pending'::text) OR (sent_at IS NOT NULL)));
 lifecycle CONSTRAINT lifecycle_status CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'lost'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text, 'superseded'::text])));
 lifecycle CONSTRAINT lifecycle_terminal_has_end CHECK (((status = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text, 'superseded'::text])) = (completed_at IS NOT NULL)));
+lifecycle CONSTRAINT lifecycle_traceparent CHECK ((traceparent ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$'::text));
 observed CONSTRAINT observed_host_id_fkey FOREIGN KEY (host_id) REFERENCES hosts(id);
 observed CONSTRAINT observed_pkey PRIMARY KEY (placement_id);
 observed CONSTRAINT observed_placement_id_fkey FOREIGN KEY (placement_id) REFERENCES placements(id);

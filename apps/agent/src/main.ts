@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { PRODUCTION_POLICY, SkepError, type Logger } from "@skep/core";
-import { closeOnParentExit, createLogger, hostBootId, lockStateDir, onShutdownSignals, systemClock, systemRng } from "@skep/runtime";
+import { closeOnParentExit, createLogger, hostBootId, lockStateDir, onShutdownSignals, openTracing, systemClock, systemRng } from "@skep/runtime";
 import { readConfig, type AgentConfig } from "./config.ts";
 import { readResources } from "./reporter/resources.ts";
 import { createAgent } from "./create-agent.ts";
@@ -11,8 +11,14 @@ import { runEnrol } from "./enrol-command.ts";
 import { realPath } from "./real-path.ts";
 import { openRebootMark } from "./boot/reboot-mark.ts";
 import { createFileJournal } from "./journal/file-journal.ts";
+import { AGENT_VERSION } from "./version.ts";
 
 const USAGE = "usage: skep-agent [--json] [--print-config] | skep-agent enrol <bundle-file | - | pasted bundle> [--json]";
+
+/** For the last traces. Longer: a collector that hangs holds every stop up. */
+const TRACE_FLUSH_LIMIT_MS = 2_000;
+/** While it boots a stop is over within a second, its last beat included. */
+const BOOTING_TRACE_FLUSH_LIMIT_MS = 200;
 
 /** Resolves with the exit code; undefined = it runs until it is told to stop. */
 export async function main(argv: readonly string[]): Promise<number | undefined> {
@@ -64,8 +70,9 @@ async function run(first: AgentConfig, json: boolean): Promise<void> {
     stateDir: join(config.stateDir, "docker"), clock, rng, logger, readHostBootId: () => bootId,
     owner: () => hostId(), dockerHost: config.docker.host, credential: (name) => config.credential(name),
   });
+  const tracing = await openTracing(config.traces, { clock, rng, logger, version: AGENT_VERSION });
   const agent = createAgent({
-    agentDir: config.agentDir, journal, drivers: [processes, containers, createNoopDriver({ stateDir: noop, clock, rng })], clock, rng, logger,
+    agentDir: config.agentDir, journal, drivers: [processes, containers, createNoopDriver({ stateDir: noop, clock, rng })], clock, rng, logger, tracer: tracing.tracer,
     policy: PRODUCTION_POLICY, hostBootId: bootId, listen: { host: config.listen, port: config.port },
     localPort: config.localPort, agentUrl: config.agentUrl, resources: () => readResources(config.stateDir), failpoint: failpointOf(config),
     boot: config.boot, rebootMark: openRebootMark(join(config.stateDir, "host-boot-id"), bootId), allowed: () => config.allow, realpath: realPath, ownsProcess: true,
@@ -74,10 +81,12 @@ async function run(first: AgentConfig, json: boolean): Promise<void> {
 
   const leave = async (workloads: boolean, why: string): Promise<void> => {
     logger.info({ why, workloads }, "stopping");
+    const booting = agent.executor.phase() === "booting";
     await agent.stop({ workloads });
     processes.close();
     containers.close();
     await journal.close();
+    await tracing.close(booting ? BOOTING_TRACE_FLUSH_LIMIT_MS : TRACE_FLUSH_LIMIT_MS);
     lock.release();
     process.exit(0);
   };

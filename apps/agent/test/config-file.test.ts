@@ -180,3 +180,15 @@ test("the kernel's boot may be told by tests only", () => {
   expect(read({ SKEP_HOST_BOOT_ID: "x" }).hostBootId).toBeUndefined();
   expect(read({ SKEP_HOST_BOOT_ID: "x", SKEP_ALLOW_FAILPOINTS: "1" }).hostBootId).toBe("x");
 });
+
+test("where traces go: faults beside all others, and what is secret of it in nothing that is printed", () => {
+  const { read, fault } = world();
+  expect(read().traces).toBeUndefined();
+  const traced = read({ OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318", OTEL_EXPORTER_OTLP_HEADERS: "x-key=hunter2" });
+  expect(traced.traces).toMatchObject({ serviceName: "skep-agent", ratio: 1 });
+  expect(JSON.stringify(traced)).toContain("http://collector:4318/v1/traces");
+  expect(JSON.stringify(traced)).not.toContain("hunter2");
+  const { pointers, detail } = fault({ SKEP_AGENT_PORT: "x", OTEL_EXPORTER_OTLP_ENDPOINT: "http://u:hunter2@collector", OTEL_TRACES_SAMPLER: "always" });
+  expect(pointers).toEqual(["/SKEP_AGENT_PORT", "/OTEL_EXPORTER_OTLP_ENDPOINT", "/OTEL_TRACES_SAMPLER"]);
+  expect(detail).not.toContain("hunter2");
+});

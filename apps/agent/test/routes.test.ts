@@ -94,6 +94,19 @@ describe("slow and broken clients", () => {
 });
 
 describe("what they answer", () => {
+  test("a job takes its trace from its body, else from the header; rubbish in either costs it nothing", async () => {
+    const parent = (digit: string): string => `00-${digit.repeat(32)}-${"f".repeat(16)}-01`;
+    const traceOf = async (body: object, header?: string): Promise<unknown> => {
+      const command = { ...deploy(target(), 1, specOf("web")), ...body };
+      expect((await call("POST", "/deploy", command, header === undefined ? {} : { headers: { traceparent: header } })).status).toBe(202);
+      return (await eventually(() => master.deltas().find((delta) => delta["job_id"] === command.job_id && delta["status"] === "succeeded"), { what: "its delta" }))["traceparent"];
+    };
+    expect(await traceOf({ traceparent: parent("a") }, parent("b"))).toBe(parent("a"));
+    expect(await traceOf({}, parent("b"))).toBe(parent("b"));
+    expect(await traceOf({ traceparent: "rubbish" }, parent("b"))).toBe(parent("b"));
+    expect(await traceOf({ traceparent: 7 }, "rubbish")).toBeUndefined();
+  });
+
   test("deploy, ask, status, health, logs, cancel", async () => {
     const command = deploy(target(), 1, specOf("web"));
     const taken = await call("POST", "/deploy", { ...command, from_the_future: true }, { headers: { "x-request-id": "abc" } });

@@ -189,6 +189,10 @@ ${uuid(3)}  30s  deploy     web         host-3  running    working
   expect((await run("lifecycle", "show", uuid(1))).out).toContain("doing        waiting for the docker engine, last progress 40 s ago\n");
   api.on("getLifecycle", { body: row(1, { steps: [{ name: "start web", ok: false, ms: 12, error: "no such file" }] }) });
   expect((await run("lifecycle", "show", uuid(1))).out).toContain("  failed    12ms  start web: no such file\n");
+  // A master that knows no traces says nothing of them.
+  expect((await run("lifecycle", "show", uuid(1))).out).not.toContain("trace");
+  api.on("getLifecycle", { body: row(1, { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736" }) });
+  expect((await run("lifecycle", "show", uuid(1))).out).toContain("trace        4bf92f3577b34da6a3ce929d0e0e4736\n");
   api.on("cancelLifecycle", { status: 202, body: { id: uuid(1), status: "running", because: "asked the host" } });
   expect((await run("lifecycle", "cancel", uuid(1))).out).toBe(`${uuid(1)}  running  asked the host\n`);
   api.on("resolveLifecycle", { body: { id: uuid(1), status: "failed", because: "host lost" } });
@@ -272,6 +276,8 @@ test("explain: the master's words, its events, and placements by DEPLOYMENT@HOST
   api.on("listPlacements", { body: list(placement(1)) });
   api.on("explain", ({ params }) => ({ body: { kind: params["kind"], id: params["id"], name: "web@host-1", summary: "web is degraded.", reasons: [{ code: "probe_failed", message: "web: probe fails", next: "skep logs web", since: null }], events: [event(1)] } }));
   expect((await run("explain", "placement", "web@host-1")).out).toBe(`placement web@host-1  ${uuid(501)}\nweb is degraded.\n  probe_failed: web: probe fails\n    next: skep logs web\n\nLast events\n2026-11-20 19:58:21Z  lifecycle.succeeded   event 1\n`);
+  api.on("explain", { body: { kind: "lifecycle", id: uuid(1), name: "deploy web", summary: "It runs.", trace_id: "4bf92f3577b34da6a3ce929d0e0e4736", reasons: [], events: [] } });
+  expect((await run("explain", "lifecycle", uuid(1))).out).toContain("\ntrace 4bf92f3577b34da6a3ce929d0e0e4736\n");
   expect((await run("explain", "placement", "web")).code).toBe(2);
   expect((await run("explain", "weather", "web")).code).toBe(2);
 });

@@ -59,3 +59,9 @@ describe("combinations", () => {
     expect(loadConfig(["--help"], {})).toBe("help");
   });
 });
+
+test("where traces go: faults beside all others, and none repeats what was given", () => {
+  expect(load([]).traces).toBeUndefined();
+  expect(load([], { OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318" }).traces).toMatchObject({ serviceName: "skep-master", shownUrl: "http://collector:4318/v1/traces" });
+  expect(faults([], { ...DB, SKEP_API_PORT: "x", OTEL_EXPORTER_OTLP_ENDPOINT: "ftp://x", OTEL_EXPORTER_OTLP_HEADERS: "rubbish" })).toEqual(["SKEP_API_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"]);
+});

@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MAX_PROBE_THRESHOLD, MIN_HEARTBEAT_INTERVAL_MS, PROBE_THRESHOLDS, SkepError, DAY_MS, DEFAULT_ALERT_COOL_DOWN_MS, type FieldError, type ProbeThresholds } from "@skep/core";
 import { checkTrustDomain } from "@skep/pki";
-import { LOG_LEVELS } from "@skep/runtime";
+import { LOG_LEVELS, readTraceSettings, type TraceSettings } from "@skep/runtime";
 import { isIP } from "node:net";
 import { z } from "zod";
 import { DEFAULT_METRIC_HOSTS } from "./metrics/create-metrics.ts";
@@ -38,6 +38,8 @@ export interface MasterConfig {
   /** Between two notices that the same thing fires, ms. */
   readonly alertCoolDownMs: number;
   readonly logLevel: (typeof LOG_LEVELS)[number];
+  /** Where traces go; undefined = nowhere. */
+  readonly traces: TraceSettings | undefined;
   readonly failpoint: FailpointSetting | undefined;
   /** Started by a supervisor that holds our stdin. */
   readonly supervised: boolean;
@@ -61,6 +63,7 @@ export const USAGE = `skep-master: the control plane
   --metrics-max-hosts N       hosts with their own label    SKEP_METRICS_MAX_HOSTS (${DEFAULT_METRIC_HOSTS})
   --alert-cooldown-ms N       ${MIN_COOL_DOWN_MS} to ${MAX_COOL_DOWN_MS}              SKEP_ALERT_COOLDOWN_MS     (${DEFAULT_ALERT_COOL_DOWN_MS})
   --log-level LEVEL           ${LOG_LEVELS.join(", ")}   SKEP_LOG_LEVEL (info)
+                              where traces go               OTEL_EXPORTER_OTLP_ENDPOINT (nowhere); see docs/observability.md
   --json                      one JSON line on stdout once ready; logs always go to stderr
 `;
 
@@ -132,7 +135,9 @@ export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     if (given !== undefined && given !== "") raw[key] = String(given);
   }
   const parsed = settings.safeParse(raw);
-  if (!parsed.success) throw fault(parsed.error.issues.map((issue) => ({ pointer: String(issue.path[0] ?? ""), message: issue.message })));
+  const traces = readTraceSettings(env, "skep-master");
+  const errors = [...(parsed.error?.issues ?? []).map((issue) => ({ pointer: String(issue.path[0] ?? ""), message: issue.message })), ...traces.errors];
+  if (!parsed.success || errors.length > 0) throw fault(errors);
   const all = parsed.data;
   return {
     stateDir: resolve(all.SKEP_STATE_DIR),
@@ -151,6 +156,7 @@ export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     metricsMaxHosts: all.SKEP_METRICS_MAX_HOSTS,
     alertCoolDownMs: all.SKEP_ALERT_COOLDOWN_MS,
     logLevel: all.SKEP_LOG_LEVEL,
+    traces: traces.settings,
     failpoint: all.SKEP_FAILPOINT,
     supervised: all.SKEP_SUPERVISED,
     json: flags["json"] === true,

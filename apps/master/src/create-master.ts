@@ -2,9 +2,9 @@
  * The master, put together: control, identity, three listeners, loops. Built of what it is given; reads no environment,
  * no clock of its own and no file, so that a test can run several in one process.
  */
-import { SkepError, PRODUCTION_POLICY, timingsFor, type Clock, type Logger, type Policy, type Rng, type Store } from "@skep/core";
+import { SkepError, PRODUCTION_POLICY, timingsFor, type Clock, type Logger, type Policy, type Rng, type Store, type Tracer } from "@skep/core";
 import { certFacts, type Authority } from "@skep/pki";
-import { createBackgroundTasks, specHash } from "@skep/runtime";
+import { createBackgroundTasks, createIdTracer, specHash } from "@skep/runtime";
 import { createAgentClient } from "./agents/client.ts";
 import { recordTransition } from "./agents/record-transition.ts";
 import { channelLimits, createChannel, type ChannelLimits } from "./channel/create-channel.ts";
@@ -44,6 +44,8 @@ export interface MasterDeps {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;
+  /** Default: ids for logs and answers, nothing recorded. */
+  readonly tracer?: Tracer;
   readonly policy?: Policy;
   readonly limits?: MasterLimits;
   /** This process is this master's alone: its metrics tell of memory, CPU and the event loop too. */
@@ -69,7 +71,7 @@ export interface Master {
 const DRAIN_MS = 2_000;
 
 export async function createMaster(deps: MasterDeps): Promise<Master> {
-  const { config, authority, clock, rng, logger } = deps;
+  const { config, authority, clock, rng, logger, tracer = createIdTracer(deps.rng) } = deps;
   const { trustDomain } = authority;
   const timings = timingsFor(config.heartbeatIntervalMs);
   checkBind(config.apiListen, config.apiTls !== undefined);
@@ -107,7 +109,7 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
   });
   const webhooks = createWebhookSender({ clock, allowLoopback: config.allowLoopbackAgents, userAgent: `skep/${VERSION}` });
   const control = await createControl(
-    { store, agents, clock, rng, logger, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint), observe: metrics },
+    { store, agents, clock, rng, logger, tracer, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint), observe: metrics },
     { rotateWanted: identity.pins.rotationWanted, probing: { thresholds: config.probeThresholds }, webhooks: { sender: webhooks, allowLoopback: config.allowLoopbackAgents }, alertCoolDownMs: config.alertCoolDownMs },
   );
   const channel = createChannel({
@@ -117,7 +119,7 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
   const door = createDoor({ identity, credentials: credentials.current(), clock, logger, limits: { ...DOOR_LIMITS, ...deps.limits?.door } });
   let listening = false;
   const api = await createOperatorListener({
-    store, control, identity, agents, metrics, clock, rng, logger, timings, version: VERSION, trustDomain, caSha256: authority.sha256,
+    store, control, identity, agents, metrics, clock, rng, logger, tracer, timings, version: VERSION, trustDomain, caSha256: authority.sha256,
     allowLoopbackAgents: config.allowLoopbackAgents,
     tls: config.apiTls,
     limits: deps.limits?.operator,

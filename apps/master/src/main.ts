@@ -5,17 +5,21 @@
 import { join } from "node:path";
 import { SkepError, type Clock, type Logger } from "@skep/core";
 import { createAuthority, openOrCreateAuthority } from "@skep/pki";
-import { closeOnParentExit, createLogger, lockStateDir, onShutdownSignals, systemClock, systemRng } from "@skep/runtime";
+import { closeOnParentExit, createLogger, lockStateDir, onShutdownSignals, openTracing, systemClock, systemRng } from "@skep/runtime";
 import { createPostgresStore, migrate } from "@skep/store";
 import { ensureAdminToken } from "./bootstrap-token.ts";
 import { loadConfig, USAGE, type MasterConfig } from "./config.ts";
 import { createMaster } from "./create-master.ts";
+import { VERSION } from "./version.ts";
 
 /** A database that comes up together with us is waited for; one that is misconfigured should be told of soon. */
 const DATABASE_PATIENCE_MS = 30_000;
 const DATABASE_RETRY_MS = 1_000;
 /** A stop that hangs must not need a second signal from a supervisor that sends none. */
 const STOP_LIMIT_MS = 10_000;
+
+/** For the last traces. Longer: a collector that hangs holds every stop up. */
+const TRACE_FLUSH_LIMIT_MS = 2_000;
 
 /** Resolves with the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -54,7 +58,8 @@ async function run(config: MasterConfig, logger: Logger): Promise<number> {
     const store = await createPostgresStore({ url: config.databaseUrl, logger, clock, rng, applicationName: "skep-master" });
     try {
       const bootstrapToken = await ensureAdminToken(store, config.stateDir, rng);
-      const master = await createMaster({ config, store, authority, clock, rng, logger, limits: { metricHosts: config.metricsMaxHosts }, ownsProcess: true });
+      const tracing = await openTracing(config.traces, { clock, rng, logger, version: VERSION });
+      const master = await createMaster({ config, store, authority, clock, rng, logger, limits: { metricHosts: config.metricsMaxHosts }, ownsProcess: true, tracer: tracing.tracer });
       try {
         const { apiUrl, swarmUrl, enrolUrl } = await master.listen();
         const ready = {
@@ -65,6 +70,7 @@ async function run(config: MasterConfig, logger: Logger): Promise<number> {
         return await stopped;
       } finally {
         await Promise.race([master.close(), clock.sleep(STOP_LIMIT_MS)]);
+        await tracing.close(TRACE_FLUSH_LIMIT_MS);
       }
     } finally {
       await Promise.race([store.close(), clock.sleep(STOP_LIMIT_MS)]);

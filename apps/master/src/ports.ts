@@ -1,5 +1,5 @@
 /** What the master's control code needs of the world besides the store: agents to talk to, and itself described. */
-import type { CallSummary, CancelReason, CircuitView, Clock, DeltaResult, DispatchAnswer, FailureCode, HostId, HostRecord, LifecycleRow, Logger, Policy, Rng, SendOutcome, Store, Timings } from "@skep/core";
+import type { CallSummary, CancelReason, CircuitView, Clock, DeltaResult, DispatchAnswer, FailureCode, HostId, HostRecord, LifecycleRow, Logger, Policy, Rng, SendOutcome, Store, Timings, Tracer } from "@skep/core";
 import type { AgentHealth, CancelReply, cancelRequest, DeployCommand, DryRunReply, ExecCommand, ExecFrame, JobView, MutateCommand, PendingJob } from "@skep/protocol";
 import type { z } from "zod";
 
@@ -28,6 +28,7 @@ export type HealthAnswer =
  * answer is `silent` or `refused`. Those that throw throw `circuit_open` as well.
  */
 export interface AgentClient {
+  /** The job's own traceparent goes as a header, too. */
   deliver(host: HostRecord, job: PendingJob): Promise<DispatchAnswer>;
   /** Throws SkepError: `host_unreachable`, or the agent's own refusal under its own code. */
   dryRun(host: HostRecord, command: DeployCommand | MutateCommand): Promise<DryRunReply>;
@@ -87,6 +88,8 @@ export interface ControlDeps {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;
+  /** Default: none; a trace that comes in is carried on. */
+  readonly tracer?: Tracer | undefined;
   readonly policy: Policy;
   readonly timings: Timings;
   /** SHA-256 hex of canonical JSON; handed in so that the simulator needs no crypto. */
@@ -104,6 +107,8 @@ export interface OperatorContext {
   /** `token:<id>`; what the audit log shows. */
   readonly actor: string;
   readonly requestId: string;
+  /** The request's own span: rows that it opens belong to its trace. */
+  readonly traceparent?: string | undefined;
   /** Scope is token + route (rulings 14); absent when the caller sent no Idempotency-Key. */
   readonly idempotency: { readonly scope: string; readonly key: string; readonly bodyHash: string } | undefined;
 }

@@ -6,6 +6,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, SkepError } from "@skep/core";
+import { TRACE_VARIABLES } from "@skep/runtime";
 
 /** More local agents than this is a benchmark's business, and would take minutes to start. */
 const MAX_AGENTS = 64;
@@ -50,7 +51,7 @@ const OPTIONS = {
   "enrol-port": { type: "string" }, "heartbeat-interval-ms": { type: "string" }, "database-url": { type: "string" },
   json: { type: "boolean" }, "no-restart": { type: "boolean" }, "no-sample": { type: "boolean" }, "no-context": { type: "boolean" }, help: { type: "boolean" },
 } as const;
-const INHERITED = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "DOCKER_HOST"];
+const INHERITED = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "DOCKER_HOST", ...TRACE_VARIABLES];
 /** Settings of the master that have no flag here. */
 const MASTER_SETTINGS = ["SKEP_ADVERTISE", "SKEP_TRUST_DOMAIN"];
 const LEVELS = ["debug", "info", "warn", "error"] as const;

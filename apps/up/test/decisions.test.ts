@@ -44,6 +44,9 @@ test("flags win over the environment, and defaults follow XDG", () => {
   const config = parseConfig(["--api-port", "0"], { SKEP_API_PORT: "9", XDG_DATA_HOME: "/data", XDG_CONFIG_HOME: "/config", HOME: "/home/ann", SECRET: "s", PATH: "/bin" });
   expect(config).toMatchObject({ stateDir: "/data/skep/up", contextFile: "/config/skep/config.json", ports: { api: 0, swarm: undefined }, restart: true, sample: true });
   expect(config).toHaveProperty("inheritedEnv", { HOME: "/home/ann", PATH: "/bin" });
+  // One service name for a master and its agents would make them one in every view of a trace.
+  const otel = { OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318", OTEL_EXPORTER_OTLP_HEADERS: "x-key=1" };
+  expect(parseConfig([], { ...otel, OTEL_SERVICE_NAME: "mine" })).toHaveProperty("inheritedEnv", otel);
   expect(parseConfig(["--json"], { HOME: "/home/ann" })).toMatchObject({ contextFile: undefined, stateDir: "/home/ann/.local/share/skep/up" });
 });
 

@@ -28,7 +28,7 @@ export function aRow(patch: Partial<LifecycleRow> = {}): LifecycleRow {
     error: undefined,
     because: undefined,
     steps: [],
-    retryOf: undefined, options: {}, progress: undefined, progressAt: undefined, jobPhase: undefined,
+    retryOf: undefined, options: {}, progress: undefined, progressAt: undefined, jobPhase: undefined, traceparent: undefined,
     createdAt: instant(0),
     runningAt: undefined,
     updatedAt: instant(0),

@@ -2,7 +2,7 @@
 import { JOB_STATUSES, OPERATIONS, AGENT_PHASES } from "@skep/core";
 import { z } from "zod";
 import { bootReport } from "./boot.ts";
-import { cleanText, counterSchema, idSchema, nameSchema } from "./common.ts";
+import { cleanText, counterSchema, idSchema, nameSchema, traceparentSchema } from "./common.ts";
 import { specSchema } from "./spec.ts";
 
 const target = {
@@ -13,6 +13,8 @@ const target = {
   generation: counterSchema,
   session_epoch: counterSchema.optional(),
   timeout_s: z.int().min(1).max(86_400),
+  /** The span that handed the job out (W3C). An agent that does not know it loses nothing but the trace. */
+  traceparent: traceparentSchema,
 };
 const wanted = { spec: specSchema, spec_hash: z.string().regex(/^[0-9a-f]{64}$/), desired: z.enum(["running", "stopped"]).default("running"), dry_run: z.boolean().optional() };
 
@@ -88,6 +90,7 @@ export const cancelRequest = z.object({
   generation: counterSchema.optional(),
   deployment: nameSchema.optional(),
   epoch: counterSchema.optional(),
+  traceparent: traceparentSchema,
 });
 /**
  * `cancelled`: stopped for certain, or sealed by a tombstone · `cancelling`: on its way, a delta will follow ·

@@ -1,5 +1,5 @@
 /** Building blocks of every contract: names, ids, times, the problem body, lists. */
-import { NAME_PATTERN, ERROR_CODES, type ErrorCode } from "@skep/core";
+import { NAME_PATTERN, ERROR_CODES, cleanTraceparent, type ErrorCode } from "@skep/core";
 import { z } from "zod";
 
 /** No C0 controls except tab and newline; they would forge log lines and terminal output. */
@@ -10,6 +10,8 @@ export const nameSchema = z.string().regex(new RegExp(NAME_PATTERN), "must be 1â
 export const idSchema = z.uuid();
 /** A name or an id: both address everything. */
 export const refSchema = z.string().min(1).max(63).regex(new RegExp(NAME_PATTERN), "must be a name or an id");
+/** Of the agent channel: whatever is no traceparent is as if it were not there, and costs the job or the delta nothing. */
+export const traceparentSchema = z.string().transform((text) => cleanTraceparent(text)).optional().catch(undefined);
 export const timeSchema = z.iso.datetime({ offset: false });
 /** Counters are integers that fit a double exactly; larger ones would be rounded in silence. */
 export const counterSchema = z.int().min(0).max(Number.MAX_SAFE_INTEGER);

@@ -4,7 +4,7 @@
  */
 import { AGENT_PHASES, COMPONENT_STATES, DELTA_RESULTS, JOB_STATUSES, OBSERVED_STATES, OPERATIONS } from "@skep/core";
 import { z } from "zod";
-import { cleanText, counterSchema, idSchema, nameSchema } from "./common.ts";
+import { cleanText, counterSchema, idSchema, nameSchema, traceparentSchema } from "./common.ts";
 import { pendingJob, stepSchema } from "./commands.ts";
 
 export const HEARTBEAT_LIMIT_BYTES = 1_048_576;
@@ -61,6 +61,8 @@ export const delta = z.object({
   epoch: counterSchema,
   started_at: z.string().max(40).optional(),
   completed_at: z.string().max(40).optional(),
+  /** The span that sends it; older agents say none. */
+  traceparent: traceparentSchema,
 });
 export type Delta = z.infer<typeof delta>;
 
@@ -109,7 +111,7 @@ export const heartbeatReply = z.object({
   /** Items that could not be read; they are not acknowledged unless they carried a readable delta_id. */
   rejected: z.array(z.object({ list: z.string(), index: z.int(), error: z.string() })).default([]),
   pending_jobs: z.array(pendingJob).default([]),
-  cancel_jobs: z.array(z.object({ job_id: idSchema, reason: z.string(), placement_id: idSchema, operation: z.enum(OPERATIONS), deployment: nameSchema, generation: counterSchema, epoch: counterSchema })).default([]),
+  cancel_jobs: z.array(z.object({ job_id: idSchema, reason: z.string(), placement_id: idSchema, operation: z.enum(OPERATIONS), deployment: nameSchema, generation: counterSchema, epoch: counterSchema, traceparent: traceparentSchema })).default([]),
   next_interval_ms: z.int().optional(),
   rotate_cert: z.boolean().optional(),
 });

@@ -10,3 +10,6 @@ export * from "./background-tasks.ts";
 export * from "./process-facts.ts";
 export * from "./lock-state-dir.ts";
 export * from "./stop-signals.ts";
+export * from "./tracing/id-tracer.ts";
+export * from "./tracing/trace-settings.ts";
+export * from "./tracing/open-tracing.ts";

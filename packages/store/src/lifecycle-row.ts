@@ -41,6 +41,7 @@ export const lifecycleOf = (row: typeof lifecycle.$inferSelect): LifecycleRow =>
   progress: known(row.progress),
   progressAt: known(row.progressAt),
   jobPhase: known(row.jobPhase),
+  traceparent: known(row.traceparent),
   createdAt: row.createdAt,
   runningAt: known(row.runningAt),
   updatedAt: row.updatedAt,

@@ -2,7 +2,7 @@
  * Lifecycle rows. Every write names the version it decided on and finds the row open; what it does not find is news
  * for the caller. The trigger behind it freezes terminal rows against everybody else.
  */
-import { DISPATCH_DEADLINE_MS, isTerminal, isUuid } from "@skep/core";
+import { DISPATCH_DEADLINE_MS, cleanTraceparent, isTerminal, isUuid } from "@skep/core";
 import type { HostId, JobId, LifecycleQuery, LifecycleRow, NewLifecycleRow, Operation, ProgressNote, RowChange } from "@skep/core";
 import { and, asc, desc, eq, gt, inArray, lt, or, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
@@ -47,9 +47,9 @@ const uuidsOf = (ids: readonly string[]): JobId[] => ids.filter(isUuid) as JobId
 export async function insertLifecycle(db: Db, row: NewLifecycleRow): Promise<"inserted" | "operation_in_progress"> {
   const inserted = await rowsOf(
     db.execute(sql`
-      INSERT INTO lifecycle (id, placement_id, deployment_id, deployment, host_id, operation, generation, base_generation, epoch, timeout_s, retry_of, options, because, dispatch_deadline)
+      INSERT INTO lifecycle (id, placement_id, deployment_id, deployment, host_id, operation, generation, base_generation, epoch, timeout_s, retry_of, options, because, traceparent, dispatch_deadline)
       SELECT ${row.id}::uuid, ${row.placementId}::uuid, d.id, d.name, ${row.hostId}::uuid, ${row.operation}, ${row.generation}::bigint, ${row.baseGeneration ?? null}::bigint,
-             ${row.epoch}::bigint, ${row.timeoutS}::integer, ${row.retryOf ?? null}::uuid, ${toJson(row.options ?? {})}::jsonb, ${cleanText(row.because)}, now() + ${DISPATCH_DEADLINE_MS}::integer * interval '1 millisecond'
+             ${row.epoch}::bigint, ${row.timeoutS}::integer, ${row.retryOf ?? null}::uuid, ${toJson(row.options ?? {})}::jsonb, ${cleanText(row.because)}, ${cleanTraceparent(row.traceparent) ?? null}::text, now() + ${DISPATCH_DEADLINE_MS}::integer * interval '1 millisecond'
       FROM deployments d WHERE d.id = ${row.deploymentId}::uuid
       ON CONFLICT (placement_id) WHERE status IN ('pending', 'running', 'lost') DO NOTHING
       RETURNING id`),

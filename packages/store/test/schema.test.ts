@@ -1,7 +1,7 @@
 /** The schema against core's vocabulary and against drizzle's tables: each both ways, so that neither can gain or lose a word alone. */
 import {
   AGENT_PHASES, ALERT_STATES, CANCEL_REASONS, CERT_STATUSES, DEPLOYMENT_STATUSES, DESIRED_STATES, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES, LIFECYCLE_PHASES, LIFECYCLE_STATUSES,
-  OBSERVED_STATES, OPEN_STATUSES, OPERATIONS, REACHABILITY_STATES, RECONCILE_MODES, ROLES, ROLLOUT_ACTIONS, ROLLOUT_STATUSES, ENDED_ROLLOUT_STATUSES, OPEN_ROLLOUT_STATUSES, TERMINAL_STATUSES, WEBHOOK_DELIVERY_STATUSES,
+  OBSERVED_STATES, OPEN_STATUSES, OPERATIONS, REACHABILITY_STATES, RECONCILE_MODES, ROLES, ROLLOUT_ACTIONS, ROLLOUT_STATUSES, ENDED_ROLLOUT_STATUSES, OPEN_ROLLOUT_STATUSES, TERMINAL_STATUSES, TRACEPARENT_PATTERN, WEBHOOK_DELIVERY_STATUSES,
 } from "@skep/core";
 import { runSql } from "@skep/store/server";
 import { useDatabase } from "@skep/testkit/vitest";
@@ -48,6 +48,11 @@ test("every list of states in a CHECK is core's, word for word", async () => {
   const rows = await runSql(database.url, "SELECT conname, pg_get_constraintdef(oid) AS definition FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace");
   const lists = Object.fromEntries(rows.filter((row) => String(row["definition"]).includes("ANY (ARRAY[")).map((row) => [String(row["conname"]), literals(row["definition"])]));
   expect(lists).toEqual(Object.fromEntries(Object.entries(VOCABULARY).map(([name, states]) => [name, [...states].sort()])));
+});
+
+test("a stored traceparent has the form that core writes", async () => {
+  const [row] = await runSql(database.url, "SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint WHERE conname = 'lifecycle_traceparent'");
+  expect(literals(row!["definition"])).toEqual([TRACEPARENT_PATTERN]);
 });
 
 test("the partial indexes span exactly the open states, and the freeze exactly the terminal ones", async () => {

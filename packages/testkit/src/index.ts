@@ -9,3 +9,5 @@ export * from "./temp-authority.ts";
 export * from "./memory-store/index.ts";
 export * from "./engine/index.ts";
 export * from "./prometheus.ts";
+export * from "./otlp-collector.ts";
+export * from "./recording-tracer.ts";

@@ -3,7 +3,7 @@
  * accepted; a job id has one run; one job per placement at a time, in order of acceptance; what the journal does not
  * say did not happen, and what it says is told until somebody has acknowledged it.
  */
-import { SkepError, decideAdmission, toIso, uuidv7, type AgentPhase } from "@skep/core";
+import { NO_TRACES, SkepError, decideAdmission, toIso, traceFacts, uuidv7, type AgentPhase, type Span } from "@skep/core";
 import type { AcceptedReply, CancelReply, Delta, JobView, PendingJob } from "@skep/protocol";
 import type { EndedRecord, JobEntry } from "../journal/records.ts";
 import { createLedger } from "../journal/ledger.ts";
@@ -25,7 +25,7 @@ const booting = (detail: string): SkepError => new SkepError("agent_booting", de
 const ABANDON_LIMIT_MS = 6_000;
 
 export function createExecutor(deps: ExecutorDeps): Executor {
-  const { clock, rng, logger, policy, bootId } = deps;
+  const { clock, rng, logger, policy, bootId, tracer = NO_TRACES } = deps;
   const ledger = createLedger({ store: deps.journal, policy, logger, onEnded: deps.onJobEnded });
   const { state } = ledger;
   const locks = createKeyedLock();
@@ -61,7 +61,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
 
   async function load(): Promise<void> {
     await ledger.load();
-    const { unbegun, unseen } = await settleUnfinished({ ledger, eyes, clock, logger, newId, now, neededBy, halted: scheduler.halted });
+    const { unbegun, unseen } = await settleUnfinished({ ledger, eyes, clock, logger, tracer, newId, now, neededBy, halted: scheduler.halted });
     if (phase !== "booting") return;
     scheduler.hold(unbegun, unseen);
     loaded = true;
@@ -81,6 +81,23 @@ export function createExecutor(deps: ExecutorDeps): Executor {
   }
 
   async function admit(command: PendingJob): Promise<AcceptedReply> {
+    const { job_id: jobId, deployment, operation, generation } = command;
+    const span = tracer.startSpan("accept", { parent: command.traceparent, kind: "consumer", attributes: { deployment, operation, generation, lifecycleId: jobId } });
+    try {
+      const reply = await take(command, span);
+      span.end({ attributes: { status: reply.duplicate ? "duplicate" : "accepted" } });
+      const facts = { jobId, deployment, operation, generation, ...traceFacts(span.traceparent) };
+      // It is pushed and offered until the master has heard: only the first time is news.
+      if (reply.duplicate) logger.debug(facts, "a job was offered again that was accepted before");
+      else logger.info(facts, "a job was accepted");
+      return reply;
+    } catch (error) {
+      span.end({ error: error instanceof SkepError ? error.code : "internal" });
+      throw error;
+    }
+  }
+
+  async function take(command: PendingJob, span: Span): Promise<AcceptedReply> {
     requireLoaded();
     return locks.run([`job ${command.job_id}`, `placement ${command.placement_id}`], async () => {
       const known = state.jobs.get(command.job_id);
@@ -101,7 +118,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
       await checkCommand(command, applied, deps);
       admitting += 1;
       try {
-        await ledger.write([{ kind: "accepted", opSeq: ledger.nextSeq(), bootId, at: now(), command }], { sync: true });
+        await ledger.write([{ kind: "accepted", opSeq: ledger.nextSeq(), bootId, at: now(), command, traceparent: span.traceparent }], { sync: true });
       } finally {
         admitting -= 1;
       }
@@ -135,7 +152,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
     const { placement_id: placementId, deployment, operation, generation, epoch } = ask;
     const addressed = placementId !== undefined && deployment !== undefined && operation !== undefined && generation !== undefined && epoch !== undefined;
     await ledger.write([{
-      kind: "tombstone", opSeq: ledger.nextSeq(), bootId, at: now(), jobId,
+      kind: "tombstone", opSeq: ledger.nextSeq(), bootId, at: now(), jobId, traceparent: ask.traceparent,
       // Without an address there is nobody to send a delta to; the answer to the cancel is then the only word of it.
       ...(addressed ? { deltaId: newId(), target: { placementId, deployment, operation, generation, epoch } } : {}),
     }], { sync: true });
@@ -150,7 +167,7 @@ export function createExecutor(deps: ExecutorDeps): Executor {
         kind: "ended", opSeq: 0, jobId: command.job_id, status: "failed", at: now(), deltaId: newId(), steps: [],
         error: detail.slice(0, 2_000), errorCode: `rejected:${code}`,
       };
-      await ledger.write([{ kind: "accepted", opSeq: ledger.nextSeq(), bootId, at: now(), command, refused: true }, { ...ended, opSeq: ledger.nextSeq() }], { sync: true });
+      await ledger.write([{ kind: "accepted", opSeq: ledger.nextSeq(), bootId, at: now(), command, refused: true, traceparent: command.traceparent }, { ...ended, opSeq: ledger.nextSeq() }], { sync: true });
       tell(deltaListeners);
     });
   }

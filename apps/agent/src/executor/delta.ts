@@ -9,12 +9,13 @@ const MAX_ERROR_CHARS = 2_000;
 const stepsOf = (steps: readonly StepResult[]): { name: string; ok: boolean; ms: number; error?: string }[] =>
   steps.map((step) => ({ name: step.name.slice(0, 200), ok: step.ok, ms: step.ms, ...(step.error === undefined ? {} : { error: step.error.slice(0, MAX_ERROR_CHARS) }) }));
 
-export function deltaOf(entry: JobEntry, deltaId: string, status: Delta["status"]): Delta {
+export function deltaOf(entry: JobEntry, deltaId: string, status: Delta["status"], traceparent = entry.traceparent): Delta {
   const ended = status !== "running";
   return fit({
     delta_id: deltaId, job_id: entry.jobId, placement_id: entry.placementId, deployment: entry.deployment, operation: entry.operation,
     status, generation: entry.generation, epoch: entry.epoch,
     ...(entry.startedAt === undefined ? {} : { started_at: entry.startedAt }),
+    ...(traceparent === undefined ? {} : { traceparent }),
     ...(ended && entry.completedAt !== undefined ? { completed_at: entry.completedAt } : {}),
     ...(ended && entry.error !== undefined ? { error: entry.error.slice(0, MAX_ERROR_CHARS) } : {}),
     ...(ended && entry.errorCode !== undefined ? { error_code: entry.errorCode.slice(0, 100) } : {}),

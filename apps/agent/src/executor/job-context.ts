@@ -5,6 +5,7 @@
 import { DriverError, SkepError, type AbortSignalLike, type Clock, type Driver, type StepResult } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
 import type { EndStatus, PlacementEntry } from "../journal/records.ts";
+import type { JobPhase } from "./limits.ts";
 import type { Seen } from "./plan.ts";
 
 export interface JobOutcome {
@@ -13,6 +14,13 @@ export interface JobOutcome {
   readonly errorCode?: string | undefined;
   /** null = gone, undefined = unchanged. */
   readonly placement?: PlacementEntry | null | undefined;
+}
+
+export interface StepSpan {
+  readonly word: JobPhase | "undo";
+  readonly component: string | undefined;
+  /** Of its failure. */
+  readonly code: string | undefined;
 }
 
 export type AbortReason = "cancelled" | "timeout";
@@ -36,7 +44,8 @@ export interface JobContext {
   canLook(driver: Driver): Promise<boolean>;
   /** Durable before it resolves. */
   begin(wanted: Readonly<Record<string, string>>): Promise<void>;
-  record(step: StepResult): void;
+  /** `about`: for its span; a step that is only told of has none. */
+  record(step: StepResult, about?: StepSpan): void;
   /** What it is doing, for people. */
   enter(phase: string): void;
   /** Real work moved on: the job's limit runs anew. */
@@ -101,9 +110,10 @@ export function outcomeOf(error: unknown, context: JobContext, { note, left }: U
     const limit = limitWords(context);
     return { status: "failed", errorCode: "timeout", error: (words.startsWith(limit) ? words : `${limit}: ${words}`).slice(0, 2_000) };
   }
-  const code = error instanceof JobFailure || error instanceof DriverError || error instanceof SkepError ? error.code : "internal";
-  return { status: "failed", errorCode: code, error: words };
+  return { status: "failed", errorCode: codeOf(error), error: words };
 }
+
+export const codeOf = (error: unknown): string => (error instanceof JobFailure || error instanceof DriverError || error instanceof SkepError ? error.code : "internal");
 
 /** For people, in one line of at most 2000 characters without control characters. */
 // oxlint-disable-next-line no-control-regex -- they are what is being replaced

@@ -2,7 +2,7 @@
  * A job while it runs: its lease, its slot, its place in the world. The lease is the job's `timeout_s` counted from the
  * last progress: a pull that moves is never killed, and a job in which nothing moves always is (G2).
  */
-import type { AbortSignalLike, StepResult } from "@skep/core";
+import { addMs, type AbortSignalLike, type Span, type StepResult, NO_TRACES } from "@skep/core";
 import type { JobEntry } from "../journal/records.ts";
 import { runtimeName } from "./eyes.ts";
 import { Halted, type AbortReason, type JobContext } from "./job-context.ts";
@@ -12,6 +12,8 @@ import type { Slots } from "./slots.ts";
 
 export interface LiveRun {
   readonly context: JobContext;
+  /** Of the whole run; steps are below it. */
+  readonly span: Span;
   readonly steps: readonly StepResult[];
   /** Grows with every real movement and never else. */
   progress(): number;
@@ -25,6 +27,7 @@ export interface LiveRun {
 
 interface LiveRunDeps extends SchedulerDeps {
   readonly entry: JobEntry;
+  readonly span: Span;
   readonly slot: string;
   readonly slots: Slots;
   readonly watch: RuntimeWatch;
@@ -33,7 +36,7 @@ interface LiveRunDeps extends SchedulerDeps {
 }
 
 export function createLiveRun(deps: LiveRunDeps): LiveRun {
-  const { entry, slot, slots, watch, halt, ledger, eyes, clock } = deps;
+  const { entry, span, slot, slots, watch, halt, ledger, eyes, clock, tracer = NO_TRACES } = deps;
   const { state } = ledger;
   const command = entry.command!;
   const controller = new AbortController();
@@ -105,9 +108,16 @@ export function createLiveRun(deps: LiveRunDeps): LiveRun {
       delta = { id: deps.newId(), forgotten: false };
       deps.onDelta();
     },
-    record: (one) => {
+    record: (one, about) => {
       steps.push(one);
       moved();
+      if (about !== undefined) {
+        const { word, component, code } = about;
+        const { deployment, operation, generation } = entry;
+        tracer.startSpan(`step ${word}`, {
+          parent: span.traceparent, startedAt: addMs(clock.now(), -one.ms), attributes: { deployment, component, operation, generation, lifecycleId: entry.jobId, status: one.ok ? "ok" : "failed" },
+        }).end({ error: code });
+      }
       // Not synced, not awaited: steps of a job in progress are for people; the outcome carries them again.
       void ledger.write([{ kind: "step", jobId: entry.jobId, step: one }], { sync: false }).catch(() => undefined);
     },
@@ -119,7 +129,7 @@ export function createLiveRun(deps: LiveRunDeps): LiveRun {
   };
 
   return {
-    context, steps, abort,
+    context, span, steps, abort,
     progress: () => progress,
     phase: () => phase,
     get delta() {

@@ -58,7 +58,7 @@ async function bringUp(context: JobContext, command: ApplyCommand, plan: readonl
   await ensureShared(context, command, driver, effects);
   for (const item of fresh) {
     guard(context);
-    await step(context, { name: `prepare ${item.name}`, phase: "prepare", driver }, (signal, progress) => driver.prepare(labelsOf(item), item.spec!, signal, progress));
+    await step(context, { name: `prepare ${item.name}`, component: item.name, phase: "prepare", driver }, (signal, progress) => driver.prepare(labelsOf(item), item.spec!, signal, progress));
   }
   const first = startsFirst(command);
   if (!first) await stopOld(context, command, plan, effects);
@@ -93,7 +93,7 @@ async function startAll(context: JobContext, command: ApplyCommand, plan: readon
         guard(context);
         const labels = labelsOf(item);
         effects.started.push({ labels, driver, stopTimeoutMs: item.spec!.stop_timeout_s * 1000 });
-        await step(context, { name: `start ${item.name}`, phase: "start", driver }, (signal, progress) => driver.start(labels, item.spec!, signal, progress));
+        await step(context, { name: `start ${item.name}`, component: item.name, phase: "start", driver }, (signal, progress) => driver.start(labels, item.spec!, signal, progress));
         context.failpoint("after_start_new");
       } catch (error) {
         failed ??= { error };

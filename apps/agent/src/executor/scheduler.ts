@@ -3,7 +3,7 @@
  * leaves the queue exactly once; an outcome is durable before it is told; a full disk delays the telling, never changes
  * the outcome; a job that waits for its runtime holds no slot and keeps its placement.
  */
-import { SkepError } from "@skep/core";
+import { NO_TRACES, SkepError, traceFacts, type Span } from "@skep/core";
 import type { Delta, PendingJob } from "@skep/protocol";
 import type { Ledger } from "../journal/ledger.ts";
 import type { JobEntry } from "../journal/records.ts";
@@ -53,7 +53,7 @@ export interface Scheduler {
 }
 
 export function createScheduler(deps: SchedulerDeps): Scheduler {
-  const { ledger, clock, logger, eyes } = deps;
+  const { ledger, clock, logger, eyes, tracer = NO_TRACES } = deps;
   const { state } = ledger;
   let queue: string[] = [];
   const runs = new Map<string, { readonly live: LiveRun; readonly placementId: string; readonly done: Promise<void> }>();
@@ -71,20 +71,23 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
       const next = queue.map((jobId) => state.jobs.get(jobId)).find((entry) => entry !== undefined && !runs.has(entry.jobId) && !busy.has(entry.placementId) && slots.free(slotOf(entry)));
       if (next === undefined) return;
       queue.splice(queue.indexOf(next.jobId), 1);
-      if (next.command !== undefined) launch(next, (live) => runJob(live.context));
+      if (next.command !== undefined) launch(next, "job", (live) => runJob(live.context));
     }
   }
 
-  function launch(entry: JobEntry, work: (live: LiveRun) => Promise<JobOutcome>): void {
+  function launch(entry: JobEntry, name: "job" | "settle", work: (live: LiveRun) => Promise<JobOutcome>): void {
     const slot = slotOf(entry);
     slots.take(slot);
-    const live = createLiveRun({ ...deps, entry, slot, slots, watch, halt: halt.signal, writeUntilDone });
+    const { jobId: lifecycleId, deployment, operation, generation } = entry;
+    const span = tracer.startSpan(name, { parent: entry.traceparent, attributes: { deployment, operation, generation, lifecycleId } });
+    const live = createLiveRun({ ...deps, entry, span, slot, slots, watch, halt: halt.signal, writeUntilDone });
     const done = Promise.resolve().then(async () => {
       try {
         const outcome = await work(live);
-        await finish(entry.jobId, outcome, live);
+        await finish(entry.jobId, outcome, live, span);
       } catch (err) {
-        if (!(err instanceof Halted)) logger.error({ err, jobId: entry.jobId }, "a job ended without an outcome; it is settled at the next start");
+        span.end(err instanceof Halted ? { attributes: { status: "left" } } : { error: "internal" });
+        if (!(err instanceof Halted)) logger.error({ err, jobId: entry.jobId, ...traceFacts(span.traceparent) }, "a job ended without an outcome; it is settled at the next start");
       } finally {
         runs.delete(entry.jobId);
         live.end();
@@ -95,11 +98,12 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
     runs.set(entry.jobId, { live, placementId: entry.placementId, done });
   }
 
-  async function finish(jobId: string, outcome: JobOutcome, live: LiveRun): Promise<void> {
-    const record = { kind: "ended", jobId, at: deps.now(), deltaId: deps.newId(), steps: live.steps.slice(-200), ...outcome } as const;
+  async function finish(jobId: string, outcome: JobOutcome, live: LiveRun, span: Span): Promise<void> {
+    const record = { kind: "ended", jobId, at: deps.now(), deltaId: deps.newId(), steps: live.steps.slice(-200), traceparent: span.traceparent, ...outcome } as const;
     deps.failpoint?.("before_ended");
     await writeUntilDone(() => ledger.write([{ ...record, opSeq: ledger.nextSeq() }], { sync: true }), undefined);
-    logger.info({ jobId, status: outcome.status, errorCode: outcome.errorCode, error: outcome.error }, "a job ended");
+    span.end({ attributes: { status: outcome.status }, ...(outcome.status === "succeeded" ? {} : { error: outcome.errorCode ?? outcome.status }) });
+    logger.info({ jobId, status: outcome.status, errorCode: outcome.errorCode, error: outcome.error, ...traceFacts(span.traceparent) }, "a job ended");
     deps.onDelta();
   }
 
@@ -142,7 +146,7 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
     hold: (jobIds, unseen) => {
       for (const jobId of unseen) {
         const entry = state.jobs.get(jobId);
-        if (entry !== undefined) launch(entry, (live) => settleLater(live, entry));
+        if (entry !== undefined) launch(entry, "settle", (live) => settleLater(live, entry));
       }
       queue = [...jobIds, ...queue];
       pump();
@@ -167,7 +171,7 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
     runningDeltas: () => [...runs].flatMap(([jobId, { live }]) => {
       const entry = state.jobs.get(jobId);
       // Superseded by the terminal one as soon as that exists.
-      return entry === undefined || entry.status !== "running" || live.delta === undefined || live.delta.forgotten ? [] : [deltaOf(entry, live.delta.id, "running")];
+      return entry === undefined || entry.status !== "running" || live.delta === undefined || live.delta.forgotten ? [] : [deltaOf(entry, live.delta.id, "running", live.span.traceparent)];
     }),
     forgetRunningDelta: (deltaId) => {
       for (const { live } of runs.values()) if (live.delta?.id === deltaId) live.delta.forgotten = true;

@@ -3,7 +3,7 @@
  * guess here would be told as a fact; what is on its way up gets a moment to arrive. A driver that cannot look keeps
  * its own jobs unsettled and nobody else's: they are settled once it can, and until then they are running.
  */
-import type { Clock, Driver, Logger } from "@skep/core";
+import { traceFacts, type Clock, type Driver, type Logger, type Tracer } from "@skep/core";
 import type { Ledger } from "../journal/ledger.ts";
 import type { JobEntry } from "../journal/records.ts";
 import type { Eyes, Sight } from "./eyes.ts";
@@ -18,6 +18,7 @@ export interface SettleDeps {
   readonly eyes: Eyes;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly tracer: Tracer;
   readonly newId: () => string;
   readonly now: () => string;
   readonly halted: () => boolean;
@@ -30,7 +31,7 @@ export interface Unsettled {
   readonly unseen: readonly string[];
 }
 
-export async function settleUnfinished({ ledger, eyes, clock, logger, newId, now, halted, neededBy }: SettleDeps): Promise<Unsettled> {
+export async function settleUnfinished({ ledger, eyes, clock, logger, tracer, newId, now, halted, neededBy }: SettleDeps): Promise<Unsettled> {
   const unfinished = [...ledger.state.jobs.values()].filter((entry) => entry.completedAt === undefined).sort((a, b) => a.opSeq - b.opSeq);
   const begun = unfinished.filter((entry) => entry.begun);
   const unseen: string[] = [];
@@ -45,8 +46,11 @@ export async function settleUnfinished({ ledger, eyes, clock, logger, newId, now
       const settled = settleJob(entry, ledger.state.placements.get(entry.placementId), itemsOf(entry, sight.seen));
       if (settled === undefined) continue;
       const { steps, ...outcome } = settled;
-      logger.info({ jobId: entry.jobId, status: outcome.status, because: steps.at(-1)?.name ?? outcome.error }, "an unfinished job was settled by looking");
-      await writeUntilDone(() => ledger.write([{ kind: "ended", opSeq: ledger.nextSeq(), jobId: entry.jobId, at: now(), deltaId: newId(), steps, ...outcome }], { sync: true }));
+      const { jobId, deployment, operation, generation, traceparent } = entry;
+      const span = tracer.startSpan("settle", { parent: traceparent, attributes: { deployment, operation, generation, lifecycleId: jobId, status: outcome.status } });
+      logger.info({ jobId, status: outcome.status, because: steps.at(-1)?.name ?? outcome.error, ...traceFacts(span.traceparent) }, "an unfinished job was settled by looking");
+      await writeUntilDone(() => ledger.write([{ kind: "ended", opSeq: ledger.nextSeq(), jobId, at: now(), deltaId: newId(), steps, traceparent: span.traceparent, ...outcome }], { sync: true }));
+      span.end({ error: outcome.errorCode });
     }
   }
   return { unbegun: unfinished.filter((entry) => !entry.begun).map((entry) => entry.jobId), unseen };

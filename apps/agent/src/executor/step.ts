@@ -5,7 +5,7 @@
  */
 import { DriverError, RUNTIME_UNAVAILABLE, type AbortSignalLike, type Driver, type Progress } from "@skep/core";
 import { RuntimeAway } from "./eyes.ts";
-import { Halted, guardAbort, wordsOf, type JobContext } from "./job-context.ts";
+import { Halted, codeOf, guardAbort, wordsOf, type JobContext } from "./job-context.ts";
 import { LOOK_LIMIT_MS, PREPARE_LIMIT_MS, REMOVE_LIMIT_MS, START_LIMIT_MS, type JobPhase } from "./limits.ts";
 import type { Seen } from "./plan.ts";
 import { leased, withinMs } from "./verbs.ts";
@@ -13,6 +13,8 @@ import { leased, withinMs } from "./verbs.ts";
 export interface Step {
   readonly name: string;
   readonly phase: JobPhase;
+  /** Whose it is, when it is one component's. */
+  readonly component?: string | undefined;
   /** Whose runtime it asks. */
   readonly driver: Driver;
   /** Instead of the phase's own. */
@@ -38,7 +40,8 @@ export async function step(context: JobContext, one: Step, work: Work<void>): Pr
   const startMs = context.clock.mono();
   const record = (error?: unknown): void => {
     const ms = Math.max(0, Math.round(context.clock.mono() - startMs));
-    context.record({ name: one.name, ok: error === undefined, ...(error === undefined ? {} : { error: wordsOf(error) }), ms });
+    context.record({ name: one.name, ok: error === undefined, ...(error === undefined ? {} : { error: wordsOf(error) }), ms },
+      { word: one.undoing === true ? "undo" : one.phase, component: one.component, code: error === undefined ? undefined : codeOf(error) });
   };
   try {
     await attempt(context, one, work);

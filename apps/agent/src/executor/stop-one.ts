@@ -21,15 +21,15 @@ export async function stopOne(context: JobContext, item: Seen, timeoutMs: number
   const { driver, component: { labels } } = item;
   const name = labels.component;
   if (!isAlive(item)) {
-    if (remove) await step(context, { name: `clear ${name}`, phase: "remove", driver }, () => driver.remove(labels));
+    if (remove) await step(context, { name: `clear ${name}`, component: name, phase: "remove", driver }, () => driver.remove(labels));
     return;
   }
   // Noted before it is tried: a stop that fails half-way must be put right too.
   effects.stopped.push(item);
-  await step(context, { name: `stop ${name}`, phase: "stop", driver, limitMs: timeoutMs + STOP_GRACE_MS }, async () => {
+  await step(context, { name: `stop ${name}`, component: name, phase: "stop", driver, limitMs: timeoutMs + STOP_GRACE_MS }, async () => {
     await driver.stop(labels, timeoutMs);
   });
-  if (remove) await step(context, { name: `remove ${name}`, phase: "remove", driver }, () => driver.remove(labels));
+  if (remove) await step(context, { name: `remove ${name}`, component: name, phase: "remove", driver }, () => driver.remove(labels));
 }
 
 /** Stopped and gone, as one attempt each, for a step of its own name. */

@@ -1,5 +1,5 @@
 /** The executor's face: what the routes, the reporter and the simulator see of it. */
-import type { AgentPhase, CancelReason, Clock, DeltaResult, Driver, JobStatus, Logger, ObservedComponent, Operation, Policy, ReportedPlacement, Rng } from "@skep/core";
+import type { AgentPhase, CancelReason, Clock, DeltaResult, Driver, JobStatus, Logger, ObservedComponent, Operation, Policy, ReportedPlacement, Rng, Tracer } from "@skep/core";
 import type { AcceptedReply, CancelReply, Delta, DryRunReply, JobView, PendingJob } from "@skep/protocol";
 import type { AllowanceDeps } from "./check-allowances.ts";
 import type { LedgerDeps } from "../journal/ledger.ts";
@@ -12,6 +12,8 @@ export interface ExecutorDeps extends AllowanceDeps {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;
+  /** Default: none; a trace that comes with a job is carried on. */
+  readonly tracer?: Tracer | undefined;
   readonly policy: Policy;
   /** Random per agent process (rulings 2). */
   readonly bootId: string;
@@ -61,6 +63,7 @@ export interface CancelAsk {
   readonly generation?: number | undefined;
   readonly deployment?: string | undefined;
   readonly epoch?: number | undefined;
+  readonly traceparent?: string | undefined;
 }
 
 export interface Executor {

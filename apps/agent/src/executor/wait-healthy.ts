@@ -27,7 +27,7 @@ export async function waitForAll(context: JobContext, awaited: readonly Awaited[
   let first: { error: unknown } | undefined;
   await Promise.all(awaited.map(async ({ item, labels, driver }) => {
     try {
-      await step(context, { name: `wait ${item.name}`, phase: "healthy", driver, signal: group.signal }, (signal, progress) =>
+      await step(context, { name: `wait ${item.name}`, component: item.name, phase: "healthy", driver, signal: group.signal }, (signal, progress) =>
         item.spec!.run_to_completion === true ? untilCompleted(context, labels, driver, signal) : driver.wait(labels, item.spec!, signal, progress));
     } catch (error) {
       first ??= { error };

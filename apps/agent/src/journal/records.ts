@@ -63,6 +63,8 @@ export interface JobEntry {
   readonly acked: boolean;
   readonly tombstone: boolean;
   readonly command?: PendingJob | undefined;
+  /** The last span of ours that had to do with it. Journals of older agents have none. */
+  readonly traceparent?: string | undefined;
 }
 
 export interface JournalSnapshot {
@@ -73,11 +75,11 @@ export interface JournalSnapshot {
 }
 
 export type JournalRecord =
-  | { readonly kind: "accepted"; readonly opSeq: number; readonly bootId: string; readonly at: string; readonly command: PendingJob; /** Refused for ever: raises no floor. */ readonly refused?: boolean | undefined }
+  | { readonly kind: "accepted"; readonly opSeq: number; readonly bootId: string; readonly at: string; readonly command: PendingJob; /** Refused for ever: raises no floor. */ readonly refused?: boolean | undefined; readonly traceparent?: string | undefined }
   | { readonly kind: "begun"; readonly jobId: string; readonly at: string; readonly wanted: Readonly<Record<string, string>> }
   | { readonly kind: "step"; readonly jobId: string; readonly step: StepResult }
   | EndedRecord
-  | { readonly kind: "tombstone"; readonly opSeq: number; readonly bootId: string; readonly at: string; readonly jobId: string; readonly deltaId?: string | undefined; readonly target?: TombstoneTarget | undefined }
+  | { readonly kind: "tombstone"; readonly opSeq: number; readonly bootId: string; readonly at: string; readonly jobId: string; readonly deltaId?: string | undefined; readonly target?: TombstoneTarget | undefined; readonly traceparent?: string | undefined }
   | { readonly kind: "floors"; readonly floors: readonly Floor[] }
   | { readonly kind: "acked"; readonly jobIds: readonly string[] }
   | { readonly kind: "snapshot"; readonly snapshot: JournalSnapshot };
@@ -95,6 +97,7 @@ export interface EndedRecord {
   readonly errorCode?: string | undefined;
   /** The new entry; null = the placement is gone; absent = unchanged. */
   readonly placement?: PlacementEntry | null | undefined;
+  readonly traceparent?: string | undefined;
 }
 
 /**

@@ -28,7 +28,7 @@ export function applyRecord(state: JournalState, record: JournalRecord): void {
       state.jobs.set(command.job_id, {
         jobId: command.job_id, operation: command.operation, placementId: command.placement_id, deployment: command.deployment,
         generation: command.generation, epoch: command.epoch, opSeq: record.opSeq, bootId: record.bootId, acceptedAt: record.at,
-        status: "accepted", begun: false, wanted: {}, steps: [], acked: false, tombstone: false, command,
+        status: "accepted", begun: false, wanted: {}, steps: [], acked: false, tombstone: false, command, traceparent: record.traceparent,
       });
       if (record.refused !== true) raiseFloor(state, { placementId: command.placement_id, epoch: command.epoch, generation: command.generation });
       return;
@@ -43,6 +43,7 @@ export function applyRecord(state: JournalState, record: JournalRecord): void {
       change(state, record.jobId, {
         status: record.status, completedAt: record.at, deltaId: record.deltaId, endedSeq: record.opSeq, steps: record.steps,
         error: record.error, errorCode: record.errorCode, acked: false, command: undefined,
+        ...(record.traceparent === undefined ? {} : { traceparent: record.traceparent }),
       });
       if (record.placement === null) {
         const placementId = state.jobs.get(record.jobId)?.placementId;
@@ -55,7 +56,7 @@ export function applyRecord(state: JournalState, record: JournalRecord): void {
         jobId: record.jobId, operation: target?.operation ?? "deploy", placementId: target?.placementId ?? NIL_UUID, deployment: target?.deployment ?? "unknown",
         generation: target?.generation ?? 0, epoch: target?.epoch ?? 0, opSeq: record.opSeq, bootId: record.bootId, acceptedAt: record.at,
         status: "cancelled", begun: false, wanted: {}, completedAt: record.at, steps: [], deltaId: record.deltaId, endedSeq: record.opSeq,
-        acked: record.deltaId === undefined, tombstone: true,
+        acked: record.deltaId === undefined, tombstone: true, traceparent: record.traceparent,
       });
       return;
     }

@@ -3,7 +3,7 @@
  * before the session's floors are durable; every beat carries all that is unacknowledged, oldest first; nothing the
  * network or the master does ends the loop; a delta leaves the outbox only by an acknowledgement.
  */
-import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, jitter, toIso, type AgentPhase, type BootReport, type Clock, type Logger, type Rng } from "@skep/core";
+import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MIN_HEARTBEAT_INTERVAL_MS, NO_TRACES, jitter, toIso, type AgentPhase, type BootReport, type Clock, type Logger, type Rng, type Tracer } from "@skep/core";
 import { HEARTBEAT_BUDGET_BYTES, MAX_DELTAS, registerReply } from "@skep/protocol";
 import type { Executor } from "../executor/types.ts";
 import type { AgentMetrics } from "../metrics/create-metrics.ts";
@@ -12,6 +12,7 @@ import type { Answer, Channel } from "./channel.ts";
 import { packReport } from "./pack.ts";
 import { readReply } from "./read-reply.ts";
 import { takeCancels, takeOffered } from "./take-offered.ts";
+import { createSendTraces } from "./trace-sends.ts";
 
 /** The reporter's way out and who it speaks as; changes when the identity does. */
 export interface Link {
@@ -36,6 +37,8 @@ export interface ReporterDeps {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;
+  /** Default: none; deltas keep the trace that they have. */
+  readonly tracer?: Tracer | undefined;
   readonly agentVersion: string;
   readonly hostBootId: string;
   /** What this agent can run and what its owner allows; asked at every beat, because a configuration can change. */
@@ -78,6 +81,7 @@ const LOG_EVERY = 10;
 
 export function createReporter(deps: ReporterDeps): Reporter {
   const { executor, clock, rng, logger } = deps;
+  const sends = createSendTraces({ tracer: deps.tracer ?? NO_TRACES, logger });
   const stopping = new AbortController();
   let session: number | undefined;
   let sessionHost: string | undefined;
@@ -208,7 +212,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
     const [status, resources] = await Promise.all([look(intervalMs), deps.resources().catch(() => undefined)]);
     // Taken in one turn: the counter, the jobs and the deltas belong to one moment.
     const { op_seq: opSeq, jobs } = executor.inventory();
-    const packed = packReport({ status, jobs, deltas: executor.deltas(MAX_DELTAS) }, budgetBytes);
+    const packed = packReport({ status, jobs, deltas: sends.sending(executor.deltas(MAX_DELTAS)) }, budgetBytes);
     const phase: AgentPhase = executor.phase();
     const boot = deps.boot();
     deps.failpoint?.("before_report");
@@ -239,6 +243,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
 
   /** On a full disk the deltas stay and come again as duplicates; the rest of the reply must not wait for that. */
   async function forget(results: Parameters<Executor["ack"]>[0]): Promise<void> {
+    sends.acked(results);
     await executor.ack(results).catch((err: unknown) => logger.warn({ err }, "acknowledgements could not be written down"));
   }
 

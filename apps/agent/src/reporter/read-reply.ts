@@ -1,6 +1,6 @@
 /** A master's reply, item by item: one item this agent cannot read (a newer master's) never costs the others. */
 import { CANCEL_REASONS, OPERATIONS } from "@skep/core";
-import { ackSchema, idSchema, parseItems, pendingJob, type PendingJob } from "@skep/protocol";
+import { ackSchema, idSchema, parseItems, pendingJob, traceparentSchema, type PendingJob } from "@skep/protocol";
 import { z } from "zod";
 import type { CancelAsk } from "../executor/types.ts";
 
@@ -12,6 +12,7 @@ const cancelItem = z.object({
   deployment: z.string().max(63).optional(),
   generation: z.int().min(0).optional(),
   epoch: z.int().min(0).optional(),
+  traceparent: traceparentSchema,
 });
 
 export interface ReadReply {

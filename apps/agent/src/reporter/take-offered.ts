@@ -1,5 +1,5 @@
 /** Jobs and cancels that came in a heartbeat's reply: the same admission as a push, the same journal, the same answers. */
-import { SkepError, type Logger } from "@skep/core";
+import { SkepError, traceFacts, type Logger } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
 import type { CancelAsk, Executor } from "../executor/types.ts";
 
@@ -19,8 +19,8 @@ export async function takeOffered(executor: Executor, jobs: readonly PendingJob[
       await executor.admit(job);
     } catch (error) {
       if (!(error instanceof SkepError)) throw error;
-      logger.warn({ jobId: job.job_id, code: error.code, detail: error.detail }, "an offered job was refused");
-      if (FINAL.has(error.code)) await executor.recordRefusal(job, error.code, error.detail).catch((err: unknown) => logger.warn({ err }, "its refusal could not be written down; it will be offered again"));
+      logger.warn({ jobId: job.job_id, code: error.code, detail: error.detail, ...traceFacts(job.traceparent) }, "an offered job was refused");
+      if (FINAL.has(error.code)) await executor.recordRefusal(job, error.code, error.detail).catch((err: unknown) => logger.warn({ err, jobId: job.job_id, ...traceFacts(job.traceparent) }, "its refusal could not be written down; it will be offered again"));
     }
   }
 }
@@ -32,7 +32,7 @@ export async function takeCancels(executor: Executor, cancels: readonly { readon
     } catch (error) {
       if (!(error instanceof SkepError)) throw error;
       // The master asks again with every beat until it has an answer.
-      logger.warn({ jobId, code: error.code, detail: error.detail }, "a cancel could not be carried out yet");
+      logger.warn({ jobId, code: error.code, detail: error.detail, ...traceFacts(ask.traceparent) }, "a cancel could not be carried out yet");
     }
   }
 }

@@ -90,7 +90,7 @@ export function createAgentServer(deps: ServerDeps): AgentServer {
       // A command may come with all of its stdin.
       bodyLimit: route.id === "agentExec" ? EXEC_BODY_BYTES : BODY_LIMIT_BYTES,
       handler: async (request, reply) => {
-        const answer = await handlers[route.id]({ body: request.body, params: request.params as Record<string, string>, query: request.query as Record<string, unknown> });
+        const answer = await handlers[route.id]({ body: request.body, traceparent: request.headers["traceparent"], params: request.params as Record<string, string>, query: request.query as Record<string, unknown> });
         return reply.code(answer.status).headers(answer.headers ?? {}).send(answer.body);
       },
     });

@@ -1,5 +1,5 @@
 /** What each route of the agent does, by route id. A route without a handler here does not compile. */
-import { SkepError, isName, type AgentPhase, type BootReport } from "@skep/core";
+import { SkepError, cleanTraceparent, isName, type AgentPhase, type BootReport } from "@skep/core";
 import { AGENT_ROUTES, EXEC_CONTENT_TYPE, METRICS_CONTENT_TYPE, cancelRequest, deployCommand, execCommand, mutateCommand, pendingJob, teardownCommand, type AgentHealth, type AgentRouteId, type BootReportJson, type PendingJob } from "@skep/protocol";
 import { z } from "zod";
 import type { Execs } from "../exec/create-execs.ts";
@@ -18,6 +18,8 @@ export interface RouteFacts {
 
 export interface RouteRequest {
   readonly body: unknown;
+  /** The header's. */
+  readonly traceparent?: unknown;
   readonly params: Readonly<Record<string, string>>;
   readonly query: Readonly<Record<string, unknown>>;
 }
@@ -44,14 +46,16 @@ export function createHandlers(facts: RouteFacts): Handlers {
     if (!parsed.success) throw invalidBody(parsed.error);
     return parsed.data;
   };
-  const take = async (command: PendingJob): Promise<RouteReply> => {
+  const take = async (said: PendingJob, header: unknown): Promise<RouteReply> => {
+    // The body's own counts: it is what an offer would say, too.
+    const command: PendingJob = { ...said, traceparent: said.traceparent ?? cleanTraceparent(header) };
     if (command.operation !== "teardown" && command.dry_run === true) return { status: 200, body: await executor.dryRun(command) };
     return { status: 202, body: await executor.admit(command) };
   };
   return {
-    agentDeploy: async ({ body }) => take(pendingJob.parse(parse(deployCommand, body))),
-    agentMutate: async ({ body }) => take(pendingJob.parse(parse(mutateCommand, body))),
-    agentTeardown: async ({ body }) => take(pendingJob.parse(parse(teardownCommand, body))),
+    agentDeploy: async ({ body, traceparent }) => take(pendingJob.parse(parse(deployCommand, body)), traceparent),
+    agentMutate: async ({ body, traceparent }) => take(pendingJob.parse(parse(mutateCommand, body)), traceparent),
+    agentTeardown: async ({ body, traceparent }) => take(pendingJob.parse(parse(teardownCommand, body)), traceparent),
     agentGetJob: async ({ params }) => {
       const job = executor.job(params["job_id"] ?? "");
       if (job === undefined) throw new SkepError("job_not_found");

@@ -1,5 +1,5 @@
 /** Errors become HTTP in this one place (RFC 9457): a stable code on every refusal, no stack, no value of the request. */
-import { ERRORS, SkepError, type Logger } from "@skep/core";
+import { ERRORS, SkepError, traceFacts, type Logger } from "@skep/core";
 import type { Problem } from "@skep/protocol";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { z } from "zod";
@@ -13,7 +13,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
   const known = error instanceof SkepError ? error : fromFramework(error);
   const code = known?.code ?? "internal";
   const { status, title, retryable, fix } = ERRORS[code];
-  if (known === undefined) logger.error({ err: error, error_id: errorId, request_id: request.id }, "a request failed on our side");
+  if (known === undefined) logger.error({ err: error, error_id: errorId, request_id: request.id, ...traceFacts(request.headers["traceparent"]) }, "a request failed on our side");
   const problem: Problem = {
     type: `urn:skep:error:${code}`, title, status, detail: known?.detail ?? title, code, request_id: request.id,
     ...(known === undefined ? { error_id: errorId } : {}), retryable, fix, errors: [...(known?.errors ?? [])],

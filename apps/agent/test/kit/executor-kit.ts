@@ -1,5 +1,5 @@
 /** An executor on a manual clock, a scripted driver and a journal of memory. */
-import { NO_ALLOWANCES, PRODUCTION_POLICY, seededRng, uuidv7, type Allowances, type Policy, type Spec } from "@skep/core";
+import { NO_ALLOWANCES, PRODUCTION_POLICY, seededRng, uuidv7, type Allowances, type Policy, type Spec, type Tracer } from "@skep/core";
 import type { DeployCommand, MutateCommand, PendingJob, TeardownCommand } from "@skep/protocol";
 import { createLogger, specHash } from "@skep/runtime";
 import { ManualClock } from "@skep/testkit";
@@ -52,10 +52,10 @@ export interface Rig {
   idle(): Promise<void>;
 }
 
-export async function rig(options: { driver?: ScriptedDriver; others?: readonly ScriptedDriver[]; journal?: MemoryJournal; policy?: Partial<Policy>; clock?: ManualClock; load?: boolean; allowed?: () => Allowances; realpath?: (path: string) => Promise<string | undefined>; failpoint?: (name: string) => void } = {}): Promise<Rig> {
+export async function rig(options: { driver?: ScriptedDriver; others?: readonly ScriptedDriver[]; journal?: MemoryJournal; policy?: Partial<Policy>; clock?: ManualClock; tracer?: Tracer; load?: boolean; allowed?: () => Allowances; realpath?: (path: string) => Promise<string | undefined>; failpoint?: (name: string) => void } = {}): Promise<Rig> {
   const { driver = new ScriptedDriver(), journal = new MemoryJournal(), clock = new ManualClock(), load = true } = options;
   const executor = createExecutor({
-    journal, drivers: [driver, ...(options.others ?? [])], clock, rng, logger: createLogger({ level: "silent", name: "test" }),
+    journal, drivers: [driver, ...(options.others ?? [])], clock, rng, logger: createLogger({ level: "silent", name: "test" }), tracer: options.tracer,
     policy: { ...PRODUCTION_POLICY, ...options.policy }, bootId: newId(), hash: specHash, failpoint: options.failpoint,
     allowed: options.allowed ?? (() => NO_ALLOWANCES), realpath: options.realpath ?? (async (path) => path),
   });

@@ -20,6 +20,7 @@ export function registerExplain(program: Command, act: Act): void {
       if (session.json) return session.terminal.json(raw);
       session.terminal.show(
         [toned(`${data.kind} ${data.name}`, "bold"), `  ${data.id}`], data.summary, ...reasonLines(data.reasons),
+        ...(typeof data.trace_id === "string" ? [`trace ${data.trace_id}`] : []),
         ...(data.events.length === 0 ? [] : ["", toned("Last events", "bold"), ...data.events.map((event): Line => eventLine(event))]),
       );
     }));

@@ -44,6 +44,7 @@ export const lifecycleFacts = (row: LifecycleJson, now: Instant): Line[] => [
     ["because", row.because],
     ["cancelled", row.cancel_reason],
     ["retry of", row.retry_of],
+    ["trace", row.trace_id ?? null],
     ["deliveries", String(row.dispatch_attempts)],
     ["accepted", formatTime(row.started_at)],
     ["sent", formatTime(row.sent_at)],

@@ -42,7 +42,7 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
 
   return {
     async deliver(host, job): Promise<DispatchAnswer> {
-      const asked = await ask(asking, host, { method: "POST", path: `/${job.operation}`, body: job }, (answer) => {
+      const asked = await ask(asking, host, { method: "POST", path: `/${job.operation}`, body: job, traceparent: job.traceparent }, (answer) => {
         const accepted = answer.status === 202 ? jsonReply(acceptedReply)(answer) : undefined;
         return accepted?.job_id === job.job_id ? accepted : undefined;
       });

@@ -12,6 +12,8 @@ export interface AgentRequest {
   readonly path: string;
   /** JSON text. */
   readonly body?: string | undefined;
+  /** The span that this request is made for. */
+  readonly traceparent?: string | undefined;
   /** The whole exchange, ms. Default 15 s. */
   readonly totalMs?: number;
   /** Default 64 KiB: longer answers are not read to their end. */
@@ -40,7 +42,7 @@ export async function exchange(pool: Pool, clock: Clock, request: AgentRequest):
     const { statusCode, headers, body } = await pool.request({
       method: request.method,
       path: request.path,
-      headers: request.body === undefined ? {} : { "content-type": "application/json" },
+      headers: { ...(request.body === undefined ? {} : { "content-type": "application/json" }), ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent }) },
       ...(request.body === undefined ? {} : { body: request.body }),
       signal: request.signal === undefined ? over.signal : AbortSignal.any([over.signal, request.signal]),
     });

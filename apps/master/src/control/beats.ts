@@ -3,14 +3,15 @@
  * in PostgreSQL. Deltas are applied even from a beat whose snapshot is old; a snapshot never goes back in time.
  */
 import {
-  SkepError, decideBootEvent, toIso, type BeatResult, type BootReport, type DeltaResult, type Delivery, type HostId, type Instant, type JobId, type LifecycleRow, type ProgressNote, type Tx,
+  NO_TRACES, SkepError, decideBootEvent, toIso, type BeatResult, type BootReport, type DeltaResult, type Delivery, type HostId, type Instant, type JobId, type LifecycleRow, type ProgressNote, type Tx,
 } from "@skep/core";
-import type { HeartbeatReply, HeartbeatRequest, RegisterReply, RegisterRequest } from "@skep/protocol";
+import type { HeartbeatReply, HeartbeatRequest, PendingJob, RegisterReply, RegisterRequest } from "@skep/protocol";
 import type { ControlDeps } from "../ports.ts";
 import { readBeat, reportOfDelta, type Ack, type BeatParts } from "./beat-parts.ts";
 import { createGroupCommit } from "./group-commit.ts";
 import { applyReports, refreshDeployment, type IncomingReport } from "./outcome.ts";
 import { pendingJobOf } from "./delivery.ts";
+import { toldDeltas, traceDeltas, type ToldDelta } from "./trace-deltas.ts";
 
 const MAX_BATCH = 500;
 /** How long a beat without deltas waits for company, ms: with 333 beats a second, some seven share a commit. */
@@ -30,6 +31,7 @@ interface Flushed {
   readonly at: Instant | undefined;
   readonly result: BeatResult;
   readonly acks: readonly Ack[];
+  readonly told: readonly ToldDelta[];
   readonly pending: readonly LifecycleRow[];
   readonly cancels: readonly LifecycleRow[];
 }
@@ -41,6 +43,7 @@ export interface Beats {
 }
 
 export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; rotateWanted: (hostId: HostId) => boolean }): Beats {
+  const { tracer = NO_TRACES } = deps;
   /**
    * A snapshot's hash, of its text as it was read and not of its canonical form: sorting every key again costs half of
    * reading a beat. Keys in another order look like a change, which costs one write and nothing else.
@@ -118,7 +121,7 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
     const flushed = batch.map((parts, index): Flushed => {
       const result = results[index]!;
       const rows = result.was === undefined || result.sessionStale || parts.minimal ? [] : after.filter((row) => row.hostId === parts.hostId);
-      return { at, result, acks: acks.get(parts)!, pending: rows.filter(offerable), cancels: rows.filter((row) => row.cancelReason !== undefined && row.sentAt !== undefined) };
+      return { at, result, acks: acks.get(parts)!, told: toldDeltas(parts.deltas, acks.get(parts)!, byHost.get(parts.hostId) ?? []), pending: rows.filter(offerable), cancels: rows.filter((row) => row.cancelReason !== undefined && row.sentAt !== undefined) };
     });
     // Before a job is named in a reply, the ledger says that it was sent (rulings 6).
     const offered = flushed.flatMap((item) => item.pending.slice(0, MAX_OFFERED).map((row) => row.id));
@@ -136,6 +139,14 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
       deps.logger.warn({ code: error.code }, "pending jobs could not be read for a heartbeat's reply");
       return [];
     }
+  };
+
+  /** The same job whether it is pushed or offered; the span says which way the agent took it. */
+  const offeredJob = (delivery: Delivery): PendingJob | [] => {
+    const { row, host } = delivery;
+    const span = tracer.startSpan("offer", { parent: row.traceparent, kind: "producer", attributes: { deployment: row.deployment, host: host.name, operation: row.operation, generation: row.generation, lifecycleId: row.id } });
+    span.end();
+    return pendingJobOf(delivery, span.traceparent) ?? [];
   };
 
   const offerable = (row: LifecycleRow): boolean => deps.policy.dispatcherLoop && row.status === "pending" && row.cancelReason === undefined;
@@ -211,12 +222,14 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
     async beat(hostId, request) {
       const parts = readBeat(hostId, request, hashSnapshot);
       const urgent = parts.deltas.length + parts.seedDeltas.length > 0;
-      const { at, result, acks, pending, cancels } = await batches.add(parts, urgent);
+      const startedAt = deps.clock.now();
+      const { at, result, acks, told, pending, cancels } = await batches.add(parts, urgent);
       for (const ack of acks) deps.observe?.onDelta(ack.result);
+      traceDeltas(deps, hostId, startedAt, told);
       if (result.was === undefined) throw new SkepError("host_decommissioned");
       if (result.sessionStale) throw new SkepError("session_stale");
       const offered = pending.length === 0 ? [] : await offer(pending);
-      const jobs = offered.flatMap((delivery) => pendingJobOf(delivery) ?? []);
+      const jobs = offered.flatMap(offeredJob);
       const interval = request.interval_ms !== undefined && request.interval_ms !== deps.timings.heartbeatIntervalMs ? deps.timings.heartbeatIntervalMs : undefined;
       const rotate = !parts.minimal && options.rotateWanted(hostId);
       const plain = acks.every((ack) => ack.result === "applied" || ack.result === "duplicate");
@@ -228,7 +241,7 @@ export function createBeats(deps: ControlDeps, options: { wentDeaf: () => void; 
         acked: acks.map((ack) => ({ ...ack })),
         rejected: parts.rejected,
         pending_jobs: jobs,
-        cancel_jobs: cancels.map((row) => ({ job_id: row.id, reason: row.cancelReason ?? "operator", placement_id: row.placementId, operation: row.operation, deployment: row.deployment, generation: row.generation, epoch: row.epoch })),
+        cancel_jobs: cancels.map((row) => ({ job_id: row.id, reason: row.cancelReason ?? "operator", placement_id: row.placementId, operation: row.operation, deployment: row.deployment, generation: row.generation, epoch: row.epoch, ...(row.traceparent === undefined ? {} : { traceparent: row.traceparent }) })),
         ...(interval === undefined ? {} : { next_interval_ms: interval }),
         ...(rotate ? { rotate_cert: true } : {}),
       };

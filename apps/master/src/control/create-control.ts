@@ -1,5 +1,5 @@
 /** Puts the master's operations together. The only state kept in memory is what may be forgotten without harm. */
-import { DEFAULT_ALERT_COOL_DOWN_MS, type HostId, type LifecycleRow } from "@skep/core";
+import { DEFAULT_ALERT_COOL_DOWN_MS, traceFacts, type HostId, type LifecycleRow } from "@skep/core";
 import type { ControlDeps, WebhookSender } from "../ports.ts";
 import { createAlerts } from "./alerts.ts";
 import { createBeats } from "./beats.ts";
@@ -40,7 +40,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
   const tellNow = (row: LifecycleRow): void => {
     void deps.store.findHost(row.hostId).then(async (host) => {
       if (host !== undefined) await sweep.cancelNow({ row, host, inventory: undefined }, row.cancelReason ?? "operator");
-    }).catch((error: unknown) => deps.logger.warn({ err: error, lifecycle_id: row.id }, "a cancel could not be told at once"));
+    }).catch((error: unknown) => deps.logger.warn({ err: error, lifecycle_id: row.id, ...traceFacts(row.traceparent) }, "a cancel could not be told at once"));
   };
 
   return {

@@ -2,8 +2,8 @@
 import type { Delivery } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
 
-/** `undefined` when the row has no spec to deliver, which only a damaged ledger can cause. */
-export function pendingJobOf({ row, host, placement, generation }: Delivery): PendingJob | undefined {
+/** `traceparent`: of the span that hands it out. `undefined` when the row has no spec to deliver, which only a damaged ledger can cause. */
+export function pendingJobOf({ row, host, placement, generation }: Delivery, traceparent: string | undefined): PendingJob | undefined {
   const target = {
     job_id: row.id,
     placement_id: row.placementId,
@@ -13,6 +13,7 @@ export function pendingJobOf({ row, host, placement, generation }: Delivery): Pe
     // A host that never registered (the seed's own agent) has no session to name.
     ...(host.sessionEpoch === 0 ? {} : { session_epoch: host.sessionEpoch }),
     timeout_s: row.timeoutS,
+    ...(traceparent === undefined ? {} : { traceparent }),
   };
   if (row.operation === "teardown") return { operation: "teardown", ...target, ...(row.options.removeVolumes === true ? { remove_volumes: true } : {}) };
   if (generation === undefined) return undefined;

@@ -80,7 +80,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
       // What stays changes when its wave comes; until then it stays as it is, and is kept so.
       if (first !== undefined && isStaying(planned) && !first.has(planned.existing.id)) continue;
       const opened = await openRow(tx, deps, {
-        deployment, planned, generation, timeoutS: change.timeoutS, action: change.action, because: `requested by ${context.actor}`,
+        deployment, planned, generation, timeoutS: change.timeoutS, action: change.action, because: `requested by ${context.actor}`, traceparent: context.traceparent,
         options: planned.row.operation === "mutate" ? boundedOptions(change.rollout, planned.row.baseGeneration) : change.options,
       });
       rows.push({ planned, opened });

@@ -2,7 +2,7 @@
  * Delivery: claims committed rows, pushes them, and records what the agent answered. Any number of masters may run
  * it; the claim saves work, the job id makes repetition harmless. Rows are marked sent before they are pushed.
  */
-import { SkepError, decideDispatch, type Delivery, type DispatchAnswer, type RowChange } from "@skep/core";
+import { NO_TRACES, SkepError, decideDispatch, traceFacts, type Delivery, type DispatchAnswer, type RowChange } from "@skep/core";
 import type { ControlDeps } from "../ports.ts";
 import { applyChanges } from "./outcome.ts";
 import { pendingJobOf } from "./delivery.ts";
@@ -14,6 +14,7 @@ const CLAIM_LIMIT = 256;
 const CLAIM_MS = 20_000;
 
 export function createDispatch(deps: ControlDeps): { dispatchOnce(): Promise<{ sent: number; accepted: number; putOff: number; ended: number }> } {
+  const { tracer = NO_TRACES } = deps;
   // What an answer means is decided where it is written, with one look at the database's clock for all of them: a look
   // per delivery is more than the pool takes in when a deploy goes to a few dozen hosts, and the answers were lost.
   const records = createGroupCommit<{ delivery: Delivery; answer: DispatchAnswer }, RowChange>({
@@ -32,15 +33,29 @@ export function createDispatch(deps: ControlDeps): { dispatchOnce(): Promise<{ s
     },
   });
 
-  const deliverOne = async (delivery: Delivery): Promise<DispatchAnswer> => {
+  const push = async (delivery: Delivery, traceparent: string | undefined): Promise<DispatchAnswer> => {
     const { row, host } = delivery;
-    const job = pendingJobOf(delivery);
+    const job = pendingJobOf(delivery, traceparent);
     if (job === undefined) {
       return { kind: "refused", status: 404, code: "generation_not_found", detail: `the ledger holds no spec for generation ${row.generation}` };
     }
     deps.failpoint("before_push");
     const answer = await deps.agents.deliver(host, job);
     deps.failpoint("after_push");
+    return answer;
+  };
+
+  /** Its span is below the one that opened the row, whichever master opened it and however often it was tried before. */
+  const deliverOne = async (delivery: Delivery): Promise<DispatchAnswer> => {
+    const { row, host } = delivery;
+    const span = tracer.startSpan("dispatch", {
+      parent: row.traceparent, kind: "client",
+      attributes: { deployment: row.deployment, host: host.name, operation: row.operation, generation: row.generation, lifecycleId: row.id, attempt: row.dispatchAttempts },
+    });
+    const answer = await push(delivery, span.traceparent);
+    const code = answer.kind === "refused" ? answer.code : answer.kind === "unreachable" ? "host_unreachable" : undefined;
+    span.end({ error: code, attributes: { status: answer.kind } });
+    deps.logger.debug({ lifecycle_id: row.id, host_id: host.id, answer: answer.kind, ...(code === undefined ? {} : { code }), ...traceFacts(span.traceparent) }, "a job was handed to its agent");
     return answer;
   };
 
@@ -63,7 +78,7 @@ export function createDispatch(deps: ControlDeps): { dispatchOnce(): Promise<{ s
             // The claim expires and the row is delivered again; the agent answers with what it already knows.
             if (!(error instanceof SkepError)) throw error;
             deps.observe?.onDispatch("unrecorded");
-            deps.logger.warn({ code: error.code, lifecycle_id: delivery.row.id }, "the outcome of a delivery could not be recorded");
+            deps.logger.warn({ code: error.code, lifecycle_id: delivery.row.id, ...traceFacts(delivery.row.traceparent) }, "the outcome of a delivery could not be recorded");
           }
         }));
         if (deliveries.length < CLAIM_LIMIT) return counts;

@@ -3,7 +3,7 @@
  * anything is sent, and if that cannot be written nothing runs (faults F53); one Idempotency-Key sends one command; the
  * ledger never holds the command line, its input or its output (docs/decisions/0013).
  */
-import { SkepError, decideExec, uuidv7, type DeploymentRecord, type ExecPlace, type HostRecord, type PlacementId, type PlacementView } from "@skep/core";
+import { SkepError, decideExec, traceFacts, uuidv7, type DeploymentRecord, type ExecPlace, type HostRecord, type PlacementId, type PlacementView } from "@skep/core";
 import type { ExecEndFrame, ExecRequestJson } from "@skep/protocol";
 import type { ControlDeps, OperatorContext } from "../ports.ts";
 import { accept } from "./accept.ts";
@@ -86,7 +86,7 @@ export function createExecControl(deps: ControlDeps): ExecControl {
         await store.transaction((tx) => tx.appendAudit({
           actor: context.actor, action: "exec.start", subject: `placement:${place.placementId}`, outcome: "denied", requestId: context.requestId,
           detail: { code, deployment: deployment!.name, host: place.hostName, ...audited(request) },
-        })).catch((err: unknown) => logger.error({ err, request_id: context.requestId }, "a refused command could not be audited"));
+        })).catch((err: unknown) => logger.error({ err, request_id: context.requestId, ...traceFacts(context.traceparent) }, "a refused command could not be audited"));
       }
     },
 
@@ -105,7 +105,7 @@ export function createExecControl(deps: ControlDeps): ExecControl {
           return true;
         } catch (err) {
           if (tries >= WRITE_TRIES) {
-            logger.error({ err, exec_id: begun.id, ...detail }, "the end of a command could not be audited; that it began is");
+            logger.error({ err, exec_id: begun.id, ...detail, ...traceFacts(begun.context.traceparent) }, "the end of a command could not be audited; that it began is");
             return false;
           }
           await clock.sleep(WRITE_AGAIN_MS);

@@ -11,6 +11,8 @@ export interface RowToOpen {
   /** What takes a lost row over, in a word. */
   readonly action: string;
   readonly because: string;
+  /** The span that opens it. */
+  readonly traceparent: string | undefined;
 }
 
 export interface OpenedRow {
@@ -19,7 +21,7 @@ export interface OpenedRow {
 }
 
 /** Under the deployment's lock. Throws `operation_in_progress` where another operation was faster. */
-export async function openRow(tx: Tx, deps: Pick<ControlDeps, "clock" | "rng">, { deployment, planned, generation, timeoutS, options, action, because }: RowToOpen): Promise<OpenedRow> {
+export async function openRow(tx: Tx, deps: Pick<ControlDeps, "clock" | "rng">, { deployment, planned, generation, timeoutS, options, action, because, traceparent }: RowToOpen): Promise<OpenedRow> {
   const newId = (): string => uuidv7(deps.clock.now(), deps.rng);
   const { existing, hostId, desired, row } = planned;
   const placementId = (existing?.id ?? newId()) as PlacementId;
@@ -39,7 +41,7 @@ export async function openRow(tx: Tx, deps: Pick<ControlDeps, "clock" | "rng">, 
   const rowId = newId() as JobId;
   const inserted = await tx.insertLifecycle({
     id: rowId, placementId, deploymentId: deployment.id, hostId, operation: row.operation, generation, baseGeneration: row.baseGeneration, epoch: existing?.epoch ?? 1,
-    timeoutS: timeoutS ?? DEFAULT_TIMEOUT_S[row.operation], retryOf: lost?.id, options, because,
+    timeoutS: timeoutS ?? DEFAULT_TIMEOUT_S[row.operation], retryOf: lost?.id, options, because, traceparent,
   });
   if (inserted === "operation_in_progress") throw new SkepError("operation_in_progress");
   return { placementId, rowId };

@@ -1,11 +1,12 @@
 /** The reconcile pass: opens retries for placements that are not as desired, when core says that it is time. */
-import { DEFAULT_TIMEOUT_S, decideNotice, decideReconcile, heldBack, uuidv7, type Instant, type JobId, type Notice, type ReconcileCase, type ReconcileDecision } from "@skep/core";
+import { DEFAULT_TIMEOUT_S, NO_TRACES, decideNotice, decideReconcile, heldBack, uuidv7, type Instant, type JobId, type Notice, type ReconcileCase, type ReconcileDecision } from "@skep/core";
 import type { ControlDeps } from "../ports.ts";
 import { refreshDeployment } from "./outcome.ts";
 
 const PAGE = 500;
 
 export function createReconcile(deps: ControlDeps, wake: () => void): { reconcileOnce(): Promise<{ opened: number; gaveUp: number }> } {
+  const { tracer = NO_TRACES } = deps;
   const note = (item: ReconcileCase, kind: string, message: string, severity: "info" | "warning" | "error") => ({
     kind, severity, message, hostId: item.placement.hostId, deploymentId: item.deployment.id, placementId: item.placement.id,
   });
@@ -27,14 +28,17 @@ export function createReconcile(deps: ControlDeps, wake: () => void): { reconcil
           await tx.appendEvent(note(item, "placement.crash_loop", `${deployment.name}: ${decision.because}`, "error"));
           return true;
         case "retry": {
+          // What made the last row made this one, too: one trace tells of the request and of all that was done for it.
+          const span = tracer.startSpan("reconcile", { parent: item.lastRow?.traceparent, attributes: { deployment: deployment.name, host: item.hostName, operation: decision.operation, generation: placement.generation, attempt: decision.attempts } });
           const inserted = await tx.insertLifecycle({
             id: uuidv7(deps.clock.now(), deps.rng) as JobId, placementId: placement.id, deploymentId: deployment.id, hostId: placement.hostId,
             operation: decision.operation, generation: placement.generation, epoch: placement.epoch, timeoutS: DEFAULT_TIMEOUT_S[decision.operation],
-            retryOf: item.lastRow?.id, because: `reconcile, try ${decision.attempts}: ${decision.because}`,
+            retryOf: item.lastRow?.id, because: `reconcile, try ${decision.attempts}: ${decision.because}`, traceparent: span.traceparent,
           });
           if (inserted === "operation_in_progress") return false;
           await tx.appendEvent(note(item, "placement.reconcile", `${decision.operation} of ${deployment.name}, try ${decision.attempts}: ${decision.because}`, "info"));
           await refreshDeployment(tx, deployment.id);
+          span.end();
           return true;
         }
       }

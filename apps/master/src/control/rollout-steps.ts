@@ -3,7 +3,7 @@
  * transaction of the caller, who holds the deployment's lock.
  */
 import {
-  SkepError, isTerminal, named, countWaves, gated, type DeploymentRecord, type LifecycleRow, type NewEvent, type PlacementId, type RolloutDecision, type RolloutMember, type RolloutPatch,
+  NO_TRACES, SkepError, isTerminal, named, countWaves, gated, type DeploymentRecord, type LifecycleRow, type NewEvent, type PlacementId, type RolloutDecision, type RolloutMember, type RolloutPatch,
   type RolloutRecord, type Tx,
 } from "@skep/core";
 import type { ControlDeps } from "../ports.ts";
@@ -107,14 +107,23 @@ const tell = (tx: Tx, rollout: RolloutRecord, kind: string, severity: NewEvent["
 
 const hostsOf = (members: readonly RolloutMember[], ids: readonly PlacementId[]): string[] => members.filter((member) => ids.includes(member.placementId)).map((member) => member.host);
 
+/** The trace of the request that began it all, by way of the rows of the first wave. */
+async function originOf(tx: Tx, rollout: RolloutRecord): Promise<string | undefined> {
+  const rowId = rollout.members.find((member) => member.rowId !== undefined)?.rowId;
+  return rowId === undefined ? undefined : (await tx.findLifecycle(rowId))?.traceparent;
+}
+
 async function openRows(tx: Tx, deps: ControlDeps, rollout: RolloutRecord, { views }: RolloutFacts, ids: readonly PlacementId[], back: boolean, because: string): Promise<ReadonlyMap<PlacementId, LifecycleRow["id"]>> {
   const generation = back ? (rollout.rollbackGeneration ?? rollout.generation) : rollout.generation;
   const opened = new Map<PlacementId, LifecycleRow["id"]>();
+  const { tracer = NO_TRACES } = deps;
+  const span = tracer.startSpan("rollout step", { parent: await originOf(tx, rollout), attributes: { deployment: rollout.deployment, generation, status: back ? "rollback" : "wave" } });
   for (const id of ids) {
     const { planned, options } = planStep(rollout, views.get(id)!, back);
-    const { rowId } = await openRow(tx, deps, { deployment: { id: rollout.deploymentId, name: rollout.deployment }, planned, generation, timeoutS: rollout.timeoutS, options, action: back ? "the rollback" : rollout.action, because });
+    const { rowId } = await openRow(tx, deps, { deployment: { id: rollout.deploymentId, name: rollout.deployment }, planned, generation, timeoutS: rollout.timeoutS, options, action: back ? "the rollback" : rollout.action, because, traceparent: span.traceparent });
     opened.set(id, rowId);
   }
+  span.end();
   return opened;
 }
 

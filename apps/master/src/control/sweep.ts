@@ -3,7 +3,7 @@
  * masters sweeping at once are wasteful and harmless. What it decides is in core; here is only the doing.
  */
 import {
-  confirmedCancel, decideAfterAsk, decideSweep, type CancelReason, type DeltaStatus, type Instant, type JobReport, type LifecycleRow,
+  NO_TRACES, confirmedCancel, decideAfterAsk, decideSweep, traceFacts, type CancelReason, type DeltaStatus, type Instant, type JobReport, type LifecycleRow,
   type SweepAction, type SweepCase,
 } from "@skep/core";
 import type { JobView } from "@skep/protocol";
@@ -23,17 +23,19 @@ export interface SweepCounts {
 }
 
 export function createSweep(deps: ControlDeps, listeningSince: () => Instant): { sweepOnce(): Promise<SweepCounts>; cancelNow(item: SweepCase, reason: CancelReason): Promise<void> } {
+  const { tracer = NO_TRACES } = deps;
   const apply = async (row: LifecycleRow, action: Extract<SweepAction, { kind: "change" }>, reason: SweepReason, counts: SweepCounts): Promise<void> => {
     const result = await deps.store.transaction((tx) => applyChanges(tx, [{ row, change: action.change, needsDecision: action.needsDecision }]), { pool: "background" });
     counts.changed += result.applied;
     counts.stale += result.stale;
     if (result.applied === 1) deps.observe?.onSweepRow(reason);
-    deps.logger.info({ lifecycle_id: row.id, because: action.because, applied: result.applied === 1 }, "sweep changed a row");
+    deps.logger.info({ lifecycle_id: row.id, because: action.because, applied: result.applied === 1, ...traceFacts(row.traceparent) }, "sweep changed a row");
   };
 
   const adopt = async (row: LifecycleRow, job: JobView, counts: SweepCounts, cancelReason?: CancelReason): Promise<void> => {
     const report = reportOf(job);
     if (report === undefined) return;
+    const startedAt = deps.clock.now();
     const verdicts = await deps.store.transaction(
       (tx) => applyReports(tx, [{ rowId: row.id, report, hostId: row.hostId, bootId: job.boot_id, actor: "sweep", ...(cancelReason === undefined ? {} : { cancelReason }) }], deps.policy),
       { pool: "background" },
@@ -41,6 +43,9 @@ export function createSweep(deps: ControlDeps, listeningSince: () => Instant): {
     if (verdicts[0]?.result !== "applied") return;
     counts.changed += 1;
     deps.observe?.onSweepRow(cancelReason ?? "adopted");
+    const span = tracer.startSpan("adopt", { parent: row.traceparent, startedAt, attributes: { deployment: row.deployment, operation: row.operation, generation: row.generation, lifecycleId: row.id, status: report.status } });
+    span.end();
+    deps.logger.info({ lifecycle_id: row.id, status: report.status, ...traceFacts(span.traceparent) }, "sweep took a job's own word for its row");
   };
 
   const cancel = async (item: SweepCase, reason: CancelReason, counts: SweepCounts): Promise<void> => {
@@ -56,7 +61,7 @@ export function createSweep(deps: ControlDeps, listeningSince: () => Instant): {
       row = marked;
     }
     const answer = await deps.agents.cancel(item.host, row.id, {
-      reason, placement_id: row.placementId, operation: row.operation, generation: row.generation, deployment: row.deployment, epoch: row.epoch,
+      reason, placement_id: row.placementId, operation: row.operation, generation: row.generation, deployment: row.deployment, epoch: row.epoch, traceparent: row.traceparent,
     });
     if (answer.kind === "silent") {
       // The reply to the next heartbeat carries it where the master cannot dial the agent.

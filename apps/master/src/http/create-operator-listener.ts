@@ -6,7 +6,7 @@
 import { createServer as createHttpServer, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { SkepError } from "@skep/core";
+import { SkepError, traceFacts } from "@skep/core";
 import fastify, { type FastifyInstance } from "fastify";
 import { serializerCompiler } from "fastify-type-provider-zod";
 import { sendProblem, toProblem, PROBLEM_CONTENT_TYPE } from "../problem.ts";
@@ -85,15 +85,17 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
   app.setSerializerCompiler(serializerCompiler);
   app.setErrorHandler((error, request, reply) => {
     if (error instanceof SkepError && error.code === "unauthenticated") void reply.header("www-authenticate", 'Bearer realm="skep"');
-    return sendProblem(reply, error, request.id, logger);
+    return sendProblem(reply, error, request.id, logger.child(traceFacts(request.traceparent)));
   });
   app.setNotFoundHandler((request, reply) => sendProblem(reply, new SkepError("route_not_found", `No route answers ${request.method} here.`), request.id, logger));
   useJsonBodies(app);
   refuseStrayRoutes(app);
   const gate = createGate(app, deps, limits, authenticator);
   app.addHook("onResponse", async (request, reply) => {
-    const facts = { request_id: request.id, route: request.routeOptions.config.route?.id ?? "page", status: reply.statusCode, ms: Math.round(reply.elapsedTime) };
-    logger.debug(facts, "request");
+    const facts = { request_id: request.id, route: request.routeOptions.config.route?.id ?? "page", status: reply.statusCode, ms: Math.round(reply.elapsedTime), ...traceFacts(request.traceparent) };
+    // What changed something is worth a line; what was only read, or refused at the door, is not.
+    if (request.method !== "GET" && gate.admitted(request)) logger.info(facts, "request");
+    else logger.debug(facts, "request");
   });
 
   const streams: Streams = createStreams({ clock: deps.clock, logger, limits, authenticator, onTaken: gate.leave });

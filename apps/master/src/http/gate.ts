@@ -4,7 +4,7 @@
  * is seen, and at a bounded rate, so that probing cannot fill the disk.
  */
 import { isIP } from "node:net";
-import { SkepError, uuidv7 } from "@skep/core";
+import { SkepError, traceFacts, uuidv7, type Span } from "@skep/core";
 import type { Route } from "@skep/protocol";
 import { specHash } from "@skep/runtime";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
@@ -13,6 +13,7 @@ import { createAuthenticator, roleAllows, type Authenticator, type Principal } f
 import { createRateLimiter } from "./rate-limit.ts";
 import { checkContentType } from "./read-body.ts";
 import { rememberTokens } from "./remembered-tokens.ts";
+import { createRequestTraces } from "./request-traces.ts";
 import type { Requests } from "./routing.ts";
 import type { OperatorDeps, OperatorLimits } from "./settings.ts";
 
@@ -31,9 +32,12 @@ export const requestIdOf = (given: string | string[] | undefined, deps: Pick<Ope
 interface RequestState {
   principal?: Principal;
   leave?: () => void;
+  span?: Span;
 }
 
 export interface Gate extends Requests {
+  /** Whether it was let in as somebody's. */
+  admitted(request: FastifyRequest): boolean;
   /** A stream is no longer a request being worked on; it has limits of its own. */
   leave(request: FastifyRequest): void;
 }
@@ -47,6 +51,7 @@ export function createGate(app: FastifyInstance, deps: OperatorDeps, limits: Ope
   const failures = createRateLimiter(clock, { perMinute: limits.unauthenticatedPerMinute, burst: limits.unauthenticatedPerMinute });
   const pages = createRateLimiter(clock, PUBLIC_PAGES_PER_MINUTE);
   const denials = createRateLimiter(clock, AUDITED_DENIALS);
+  const trace = createRequestTraces(deps);
   let inFlight = 0;
 
   const enter = (reply: FastifyReply, state: RequestState): void => {
@@ -67,7 +72,7 @@ export function createGate(app: FastifyInstance, deps: OperatorDeps, limits: Ope
       await deps.store.transaction((tx) => tx.appendAudit({ actor, action: "api.denied", subject, outcome: "denied", requestId: request.id, detail: { code, ip: request.ip } }));
     } catch (err) {
       // The denial stands whether or not it can be written down.
-      deps.logger.error({ err, request_id: request.id, actor }, "a denial could not be audited");
+      deps.logger.error({ err, request_id: request.id, actor, ...traceFacts(request.traceparent) }, "a denial could not be audited");
     }
   };
 
@@ -93,11 +98,17 @@ export function createGate(app: FastifyInstance, deps: OperatorDeps, limits: Ope
     if (request.routeOptions.config.limit === "creation") creations.take(principal.tokenId);
   };
 
+  app.decorateRequest("traceparent", undefined);
   app.addHook("onRequest", async (request, reply) => {
     const state: RequestState = {};
     states.set(request, state);
+    state.span = trace(request, request.routeOptions.config.route);
+    request.traceparent = state.span.traceparent;
+    // A caller that hangs up ends no response; the span of what it began ends with its connection.
+    reply.raw.once("close", () => endSpan(reply, state));
     void reply.headers({
       "x-request-id": request.id,
+      traceparent: state.span.traceparent,
       "x-content-type-options": "nosniff",
       "x-frame-options": "DENY",
       "referrer-policy": "no-referrer",
@@ -118,9 +129,14 @@ export function createGate(app: FastifyInstance, deps: OperatorDeps, limits: Ope
     await admit(request, route, state);
     checkContentType(request);
   });
-  app.addHook("onResponse", async (request) => states.get(request)?.leave?.());
+  app.addHook("onResponse", async (request, reply) => {
+    const state = states.get(request);
+    state?.leave?.();
+    if (state !== undefined) endSpan(reply, state);
+  });
 
   return {
+    admitted: (request) => states.get(request)?.principal !== undefined,
     leave: (request) => states.get(request)?.leave?.(),
     principalOf: (request) => {
       const principal = states.get(request)?.principal;
@@ -129,9 +145,15 @@ export function createGate(app: FastifyInstance, deps: OperatorDeps, limits: Ope
     },
     contextOf: (request, route) => {
       const principal = states.get(request)?.principal;
-      return { actor: principal?.actor ?? "anonymous", requestId: request.id, idempotency: idempotencyOf(request, route, principal) };
+      return { actor: principal?.actor ?? "anonymous", requestId: request.id, traceparent: request.traceparent, idempotency: idempotencyOf(request, route, principal) };
     },
   };
+}
+
+function endSpan(reply: FastifyReply, { span, principal }: RequestState): void {
+  if (principal === undefined) return;
+  const { statusCode } = reply;
+  span?.end({ error: statusCode >= 400 ? `http_${statusCode}` : undefined, attributes: { httpStatus: statusCode } });
 }
 
 function idempotencyOf(request: FastifyRequest, route: Route, principal: Principal | undefined): OperatorContext["idempotency"] {

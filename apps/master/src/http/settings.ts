@@ -1,5 +1,5 @@
 /** What the operator listener is made of, and its limits. */
-import type { Clock, Logger, Rng, Store, Timings } from "@skep/core";
+import type { Clock, Logger, Rng, Store, Timings, Tracer } from "@skep/core";
 import type { Control, IdentityControl } from "../control/control.ts";
 import type { MasterMetrics } from "../metrics/master-metrics.ts";
 import type { AgentClient } from "../ports.ts";
@@ -38,6 +38,8 @@ export interface OperatorDeps {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;
+  /** Default: ids for logs and answers, nothing recorded. */
+  readonly tracer?: Tracer | undefined;
   readonly timings: Timings;
   readonly version: string;
   readonly trustDomain: string;

@@ -3,7 +3,7 @@
  * when the listener closes, and when its reader has not read for 30 s; what a slow reader has not taken is never piled
  * up in memory; every stream is counted, per token and in all.
  */
-import { SkepError, type Clock, type Logger, type TokenId } from "@skep/core";
+import { SkepError, traceFacts, type Clock, type Logger, type TokenId } from "@skep/core";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { EXEC_CONTENT_TYPE, type Problem } from "@skep/protocol";
 import { toProblem } from "../problem.ts";
@@ -122,7 +122,7 @@ export function createStreams({ clock, logger, limits, authenticator, onTaken }:
       signal.removeEventListener("abort", giveUp);
       if (signal.aborted) return false;
       if (!raw.writableNeedDrain) return true;
-      logger.info({ request_id: request.id, actor: principal.actor }, "a stream's reader was too slow and is cut off");
+      logger.info({ request_id: request.id, actor: principal.actor, ...traceFacts(request.traceparent) }, "a stream's reader was too slow and is cut off");
       raw.destroy();
       stop.abort();
       return false;
@@ -134,7 +134,7 @@ export function createStreams({ clock, logger, limits, authenticator, onTaken }:
     };
     const fail = (error: unknown): void => {
       const { body, internal } = toProblem(error, request.id);
-      if (internal) logger.error({ err: error, error_id: body.error_id, request_id: request.id }, "a stream failed");
+      if (internal) logger.error({ err: error, error_id: body.error_id, request_id: request.id, ...traceFacts(request.traceparent) }, "a stream failed");
       if (!raw.writableEnded && !raw.destroyed) raw.write(format.problem(body));
       stop.abort();
     };

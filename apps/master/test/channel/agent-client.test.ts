@@ -21,6 +21,18 @@ test("control: an agent that accepts, over one kept connection", async () => {
 });
 
 describe("delivery", () => {
+  test("says in a header which span the job is of, as the job itself does", async () => {
+    const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+    const seen: unknown[] = [];
+    const host = await agent((request, response) => {
+      seen.push(request.headers["traceparent"]);
+      reply(202, accepted)(request, response);
+    });
+    await client.deliver(host, { ...job, traceparent });
+    await client.deliver(host, job);
+    expect(seen).toEqual([traceparent, undefined]);
+  });
+
   test("a refusal in our form is a refusal", async () => {
     expect(await client.deliver(await agent(reply(409, problem("stale_generation", 409))), job)).toEqual({ kind: "refused", status: 409, code: "stale_generation", detail: "why" });
   });

@@ -1,5 +1,5 @@
 /** Control over the ledger in memory, with hosts that do as the test says and tell it in real beats. */
-import { PRODUCTION_POLICY, timingsFor, seededRng, uuidv7, type HostId, type JobId, type ObservedState, type Policy, type ReportedComponent } from "@skep/core";
+import { PRODUCTION_POLICY, timingsFor, seededRng, uuidv7, type HostId, type JobId, type Logger, type ObservedState, type Policy, type ReportedComponent, type Tracer } from "@skep/core";
 import type { PendingJob } from "@skep/protocol";
 import { createLogger, specHash } from "@skep/runtime";
 import { ManualClock, createMemoryDatabase, type MemorySession } from "@skep/testkit";
@@ -41,12 +41,20 @@ interface Host {
   readonly open: Map<string, PendingJob>;
 }
 
-export async function startControl(hostCount: number, policy: Policy = PRODUCTION_POLICY, answers: Partial<AgentClient> = {}, observe?: ControlDeps["observe"]): Promise<Fleet> {
+/** What one test wants otherwise than the rest. */
+export interface ControlWish {
+  readonly answers?: Partial<AgentClient>;
+  readonly observe?: ControlDeps["observe"];
+  readonly tracer?: Tracer;
+  readonly logger?: Logger;
+}
+
+export async function startControl(hostCount: number, policy: Policy = PRODUCTION_POLICY, wish: ControlWish = {}): Promise<Fleet> {
+  const { answers = {}, observe, tracer, logger = createLogger({ name: "test", level: "silent", destination: "stderr" }) } = wish;
   const clock = new ManualClock();
   const database = createMemoryDatabase({ clock, policy });
   const store = database.connect();
   const rng = seededRng(11);
-  const logger = createLogger({ name: "test", level: "silent", destination: "stderr" });
   const hosts = Array.from({ length: hostCount }, (_, index): Host => ({ id: uuidv7(clock.now(), rng) as HostId, name: `web-${index + 1}`, session: 0, seq: 0, away: false, placements: new Map(), open: new Map() }));
   const hostOf = (id: string): Host => hosts.find((host) => host.id === id)!;
   const jobs: { host: string; job: PendingJob }[] = [];
@@ -70,7 +78,7 @@ export async function startControl(hostCount: number, policy: Policy = PRODUCTIO
     },
     ...answers,
   };
-  const make = (): Promise<Control> => createControl({ store: database.connect(), agents, clock, rng, logger, policy, timings: timingsFor(30_000), hash: specHash, failpoint: () => undefined, observe });
+  const make = (): Promise<Control> => createControl({ store: database.connect(), agents, clock, rng, logger, tracer, policy, timings: timingsFor(30_000), hash: specHash, failpoint: () => undefined, observe });
   const control = await make();
   await store.transaction(async (tx) => {
     for (const host of hosts) {

@@ -7,7 +7,7 @@ const STEP_MS = 15_000;
 
 /** The host beats once, then never again; passes run as they do in production. */
 async function silentFor(ms: number, health: () => HealthAnswer): Promise<Fleet> {
-  const fleet = await startControl(1, undefined, { health: async () => health() });
+  const fleet = await startControl(1, undefined, { answers: { health: async () => health() } });
   // Warm-up is over before the silence begins.
   for (let passed = 0; passed < 120_000; passed += STEP_MS) {
     fleet.clock.advance(STEP_MS);

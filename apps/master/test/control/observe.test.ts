@@ -16,7 +16,7 @@ async function watched(hosts: number): Promise<{ fleet: Fleet; told: string[]; d
     onSweepRow: (reason) => void told.push(`sweep ${reason}`),
     onSweep: (ms) => void told.push(`swept in ${typeof ms}`),
   };
-  const fleet = await startControl(hosts, PRODUCTION_POLICY, {}, observe);
+  const fleet = await startControl(hosts, PRODUCTION_POLICY, { observe });
   return { fleet, told, deploy: () => fleet.control.deploy(deployRequest.parse({ name: "app", spec: SPEC, placement: { hosts: fleet.hosts } }), fleet.context()) };
 }
 /** Passes wait for nothing but the clock, which only we move. */

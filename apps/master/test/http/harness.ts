@@ -1,5 +1,5 @@
 /** The operator API over a real ledger, real control and real identity; only the agents are stand-ins. */
-import { CLOSED_BREAKER, PRODUCTION_POLICY, SkepError, addMs, createCallMetrics, instant, timingsFor, viewBreaker, type Clock, type HostId, type HostRecord, type Role, type Store, type TokenId } from "@skep/core";
+import { CLOSED_BREAKER, PRODUCTION_POLICY, SkepError, addMs, createCallMetrics, instant, timingsFor, viewBreaker, type Clock, type HostId, type HostRecord, type Role, type Store, type TokenId, type Tracer } from "@skep/core";
 import type { ExecCommand, ExecFrame } from "@skep/protocol";
 import { createLogger, specHash, systemClock, systemRng } from "@skep/runtime";
 import { tempAuthority } from "@skep/testkit";
@@ -115,6 +115,7 @@ export interface HarnessOptions {
   readonly limits?: Partial<OperatorLimits>;
   readonly readiness?: () => Promise<Record<string, string>>;
   readonly allowedHosts?: readonly string[];
+  readonly tracer?: Tracer;
 }
 
 const ROOMY: Partial<OperatorLimits> = { requestsPerMinute: 1_000_000, hostCreationsPerMinute: 1_000_000, unauthenticatedPerMinute: 1_000_000 };
@@ -133,7 +134,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
   const logger = createLogger({ name: "test", level: "debug", destination: sink });
   const timings = timingsFor(30_000);
   const agents = fakeAgents();
-  const control = await createControl({ store, agents, clock, rng, logger, policy: PRODUCTION_POLICY, timings, hash: specHash, failpoint: () => undefined });
+  const control = await createControl({ store, agents, clock, rng, logger, tracer: options.tracer, policy: PRODUCTION_POLICY, timings, hash: specHash, failpoint: () => undefined });
   const { authority } = tempAuthority({ clock, rng });
   const identity = await createIdentity({
     store, authority, clock, rng, logger, masterNames: [], allowLoopbackAgents: true,
@@ -141,7 +142,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
   });
   const metrics = createMasterMetrics({ store, clock, logger, version: "0.1.0", nodeVersion: "v20.0.0", heartbeatIntervalMs: timings.heartbeatIntervalMs, caNotAfter: addMs(clock.now(), 1_000), maxHosts: 10, process: false });
   const listener = await createOperatorListener({
-    store, control, identity, agents, metrics, clock, rng, logger, timings,
+    store, control, identity, agents, metrics, clock, rng, logger, timings, tracer: options.tracer,
     version: "0.1.0", trustDomain: "test.skep", caSha256: authority.sha256, allowLoopbackAgents: true,
     readiness: options.readiness ?? (async () => ({ database: "ok" })),
     limits: { ...ROOMY, ...options.limits },

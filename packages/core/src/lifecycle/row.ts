@@ -60,6 +60,8 @@ export interface LifecycleRow {
   readonly progressAt: Instant | undefined;
   /** What the job was last said to be doing: pull, create, healthy, … */
   readonly jobPhase: string | undefined;
+  /** The span that opened the row: what is done for it later, by whichever process, belongs to that trace. */
+  readonly traceparent: string | undefined;
   readonly createdAt: Instant;
   readonly runningAt: Instant | undefined;
   readonly updatedAt: Instant;

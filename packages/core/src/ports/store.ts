@@ -243,6 +243,7 @@ export interface NewLifecycleRow {
   readonly retryOf?: JobId | undefined;
   readonly options?: RowOptions | undefined;
   readonly because: string;
+  readonly traceparent?: string | undefined;
 }
 
 export interface ProgressNote {

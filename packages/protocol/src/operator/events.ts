@@ -28,6 +28,8 @@ export const EXPLAIN_KINDS = ["host", "deployment", "placement", "lifecycle"] as
 export const explanation = z.object({
   kind: z.enum(EXPLAIN_KINDS), id: idSchema, name: z.string(),
   summary: z.string(),
+  /** Of a lifecycle row. */
+  trace_id: z.string().nullish(),
   reasons: z.array(z.object({ code: z.string(), message: z.string(), next: z.string(), since: timeOrNull })),
   events: z.array(eventView),
 });

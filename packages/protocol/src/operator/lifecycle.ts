@@ -25,6 +25,8 @@ export const lifecycleView = z.object({
   job_phase: z.string().nullish(),
   progress: counterSchema.nullish(),
   progress_at: timeOrNull.optional(),
+  /** Of the request that led to it: finds its spans and its log lines in every process (W3C trace id). */
+  trace_id: z.string().nullish(),
   dispatch_attempts: z.int(),
   cancel_reason: z.string().nullable(),
   retry_of: idSchema.nullable(),

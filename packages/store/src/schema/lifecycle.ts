@@ -36,6 +36,7 @@ export const lifecycle = pgTable("lifecycle", {
   progress: counter("progress"),
   progressAt: at("progress_at"),
   jobPhase: freeText("job_phase"),
+  traceparent: text("traceparent"),
   createdAt: at("created_at").notNull().default(NOW),
   runningAt: at("running_at"),
   updatedAt: at("updated_at").notNull().default(NOW),

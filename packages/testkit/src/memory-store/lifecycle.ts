@@ -3,7 +3,7 @@
  * has a failure code and nothing else has; a change lands only on the version it was decided on. The last two are
  * what `policy.compareAndSet` switches off for the ablation gate.
  */
-import { DISPATCH_DEADLINE_MS, addMs, isTerminal } from "@skep/core";
+import { DISPATCH_DEADLINE_MS, addMs, cleanTraceparent, isTerminal } from "@skep/core";
 import type { LifecycleRow, Reads, RowChange, Tx } from "@skep/core";
 import { afterPage, byId, check, jsonCopy, type Context, type Sync } from "./state.ts";
 
@@ -58,7 +58,7 @@ export function lifecycleWrites(context: Context): LifecycleWrites {
         operation: row.operation, status: "pending", phase: "queued", generation: row.generation, baseGeneration: row.baseGeneration, epoch: row.epoch,
         timeoutS: row.timeoutS, dispatchDeadline: addMs(now(), DISPATCH_DEADLINE_MS), dispatchAttempts: 0, nextDispatchAt: now(), claimExpiresAt: undefined,
         sentAt: undefined, acceptedOpSeq: undefined, acceptedBootId: undefined, cancelRequestedAt: undefined, cancelReason: undefined, failureCode: undefined,
-        error: undefined, because: row.because, steps: [], retryOf: row.retryOf, options: jsonCopy(row.options ?? {}), progress: undefined, progressAt: undefined, jobPhase: undefined, createdAt: now(), runningAt: undefined, updatedAt: now(),
+        error: undefined, because: row.because, steps: [], retryOf: row.retryOf, options: jsonCopy(row.options ?? {}), progress: undefined, progressAt: undefined, jobPhase: undefined, traceparent: cleanTraceparent(row.traceparent), createdAt: now(), runningAt: undefined, updatedAt: now(),
         completedAt: undefined, agentCompletedAt: undefined, version: 1,
       });
       context.signal("lifecycle");

@@ -24,6 +24,15 @@ export function lifecycleRules(world: () => World): void {
     expect(await store.findLifecycle("not an id")).toBeUndefined();
   });
 
+  test("a row keeps the span that opened it, through every change, and takes nothing that is none", async () => {
+    const traceparent = `00-${"a1".repeat(16)}-${"b2".repeat(8)}-01`;
+    const row = await world().row(await world().placed(), { traceparent });
+    expect(row.traceparent).toBe(traceparent);
+    expect((await cas(row, { status: "succeeded" }))?.traceparent).toBe(traceparent);
+    expect((await world().row(await world().placed())).traceparent).toBeUndefined();
+    expect((await world().row(await world().placed(), { traceparent: "00-not-one-01" })).traceparent).toBeUndefined();
+  });
+
   test("a placement has one open row, whatever open state it is in", async () => {
     const { store } = world();
     for (const status of ["pending", "running", "lost"] as const) {

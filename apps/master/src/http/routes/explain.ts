@@ -1,5 +1,5 @@
 /** Why something is as it is: core's words, with the last events beside them. */
-import { PRODUCTION_POLICY, SkepError, explainDeployment, explainHost, explainLifecycle, explainPlacement, isUuid, type EventFilter, type EventRecord, type ExplainedState, type PlacementId } from "@skep/core";
+import { PRODUCTION_POLICY, SkepError, explainDeployment, explainHost, explainLifecycle, explainPlacement, isUuid, traceIdOf, type EventFilter, type EventRecord, type ExplainedState, type PlacementId } from "@skep/core";
 import { EXPLAIN_KINDS, explanation, refSchema } from "@skep/protocol";
 import { z } from "zod";
 import { waitingFor } from "../../control/rollout-facts.ts";
@@ -20,6 +20,7 @@ interface Explained {
   readonly id: string;
   readonly name: string;
   readonly state: ExplainedState;
+  readonly traceId?: string | undefined;
   readonly filter: EventFilter;
   readonly about?: (event: EventRecord) => boolean;
 }
@@ -62,7 +63,7 @@ export function explainRoutes(deps: OperatorDeps): RouteDefinition[] {
         if (row === undefined) throw new SkepError("lifecycle_not_found", `no lifecycle row ${ref}`);
         const [host, now] = await Promise.all([store.findHost(row.hostId), store.now()]);
         const state = explainLifecycle({ row, hostName: host?.name ?? row.hostId, hostStatus: host?.status ?? "decommissioned", now });
-        return { id: row.id, name: `${row.operation} ${row.deployment}`, state, filter: { deploymentId: row.deploymentId }, about: (event) => event.lifecycleId === row.id };
+        return { id: row.id, name: `${row.operation} ${row.deployment}`, state, traceId: traceIdOf(row.traceparent), filter: { deploymentId: row.deploymentId }, about: (event) => event.lifecycleId === row.id };
       }
     }
   };
@@ -72,13 +73,14 @@ export function explainRoutes(deps: OperatorDeps): RouteDefinition[] {
       params: z.strictObject({ kind: z.enum(EXPLAIN_KINDS), id: refSchema }),
       replies: { 200: explanation },
       handle: async ({ params: { kind, id: ref } }) => {
-        const { id, name, state, filter, about } = await explain(kind, ref);
+        const { id, name, state, traceId, filter, about } = await explain(kind, ref);
         const events = await store.recentEvents(about === undefined ? EVENTS : EVENTS_SEARCHED, filter);
         return {
           status: 200,
           body: {
             kind, id, name,
             summary: state.summary,
+            trace_id: traceId ?? null,
             reasons: state.reasons.map(({ code, message, next, since }) => ({ code, message, next, since: timeOrNull(since) })),
             events: (about === undefined ? events : events.filter(about)).slice(-EVENTS).map(eventJson),
           },

@@ -1,5 +1,5 @@
 /** Lifecycle rows as the API shows them. */
-import { toIso, type LifecycleRow } from "@skep/core";
+import { toIso, traceIdOf, type LifecycleRow } from "@skep/core";
 import type { LifecycleJson } from "@skep/protocol";
 import { timeOrNull } from "./time.ts";
 
@@ -22,6 +22,7 @@ export const lifecycleJson = (row: LifecycleRow, host: string): LifecycleJson =>
   job_phase: row.jobPhase ?? null,
   progress: row.progress ?? null,
   progress_at: timeOrNull(row.progressAt),
+  trace_id: traceIdOf(row.traceparent) ?? null,
   dispatch_attempts: row.dispatchAttempts,
   cancel_reason: row.cancelReason ?? null,
   retry_of: row.retryOf ?? null,

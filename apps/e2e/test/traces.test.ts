@@ -1,0 +1,164 @@
+/**
+ * One trace through everything: from the operator's request by way of PostgreSQL, the push, the agent's journal and its
+ * runner to the delta, over two processes that may both be killed on the way. The collector is a real one as far as
+ * the exporters can tell.
+ */
+import { eventually, startOtlpCollector, type CollectedSpan } from "@skep/testkit";
+import { afterAll, expect, test } from "vitest";
+import type { Agent } from "../src/harness/fleet.ts";
+import { ended } from "../src/harness/operations.ts";
+import { useFleet } from "./kit/use-fleet.ts";
+
+const HEADER_CANARY = "canary-of-the-exporters-headers-91b2";
+const ENV_CANARY = "canary-of-the-environment-3fd0";
+const ARG_CANARY = "canary-of-the-arguments-77ac";
+
+const collector = await startOtlpCollector();
+const OTEL = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_EXPORTER_OTLP_HEADERS: `x-key=${HEADER_CANARY}`, SKEP_LOG_LEVEL: "debug" };
+let agent: Agent;
+const site = useFleet("traces", { intervalMs: 500, masterEnv: OTEL }, async (fleet) => {
+  agent = await fleet.addAgent("bee-1", { env: OTEL });
+});
+afterAll(() => collector.close());
+
+const traceIdOf = (round: number): string => round.toString(16).padStart(32, "ab");
+const incoming = (traceId: string): string => `00-${traceId}-00f067aa0ba902b7-01`;
+const ofTrace = (traceId: string): CollectedSpan[] => collector.spans().filter((span) => span.traceId === traceId);
+const web = (name: string): object => ({
+  name, placement: { hosts: ["bee-1"] },
+  spec: { driver: "process", components: [{ name: "web", command: ["/bin/sh", "-c", "exec sleep 3600", ARG_CANARY], env: { SECRET: ENV_CANARY }, stop_timeout_s: 1 }] },
+});
+const linesOf = (logs: string, traceId: string): Record<string, unknown>[] =>
+  logs.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as Record<string, unknown>).filter((line) => line["trace_id"] === traceId);
+
+async function deploy(name: string, traceId: string): Promise<{ id: string; headers: Readonly<Record<string, string | string[] | undefined>> }> {
+  // A host whose agent has just come back may not have been heard yet.
+  const answer = await eventually(async (status) => {
+    const reply = await site.fleet.api.post("/v1/deployments", web(name), { traceparent: incoming(traceId) });
+    status(`${reply.status} ${reply.body.code ?? ""}`);
+    return reply.status === 202 ? reply : undefined;
+  }, { what: `${name} is accepted`, timeoutMs: 20_000 });
+  return { id: answer.body.lifecycle_ids[0] as string, headers: answer.headers };
+}
+
+const arrived = (traceId: string, names: readonly string[]): Promise<CollectedSpan[]> =>
+  eventually((status) => {
+    const spans = ofTrace(traceId);
+    status(spans.map((span) => `${span.service} ${span.name}`).join(", "));
+    return names.every((name) => spans.some((span) => span.name === name)) ? spans : undefined;
+  }, { what: `spans ${names.join(", ")}`, timeoutMs: 20_000 });
+
+test("a deploy is one tree from the request to the delta, through both processes, in spans and in logs", async () => {
+  const traceId = traceIdOf(1);
+  const { id, headers } = await deploy("one", traceId);
+  expect(headers["traceparent"]).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-01$`));
+  expect((await ended(site.fleet.api, [id]))[0]).toMatchObject({ status: "succeeded", trace_id: traceId });
+  expect(await site.fleet.api.get(`/v1/explain/lifecycle/${id}`)).toMatchObject({ trace_id: traceId });
+  await arrived(traceId, ["POST /v1/deployments", "job", "step prepare", "step start", "step healthy"]);
+  // The outcome is the last to be told: two deltas, that it runs and that it succeeded.
+  const spans = await eventually(() => (ofTrace(traceId).some((span) => span.name === "apply delta" && span.attributes["skep.status"] === "succeeded") && ofTrace(traceId).some((span) => span.name === "send delta" && span.attributes["skep.status"] === "succeeded") ? ofTrace(traceId) : undefined), { what: "the outcome's spans", timeoutMs: 20_000 });
+
+  const byId = new Map(spans.map((span) => [span.spanId, span]));
+  const pathOf = (span: CollectedSpan): string[] => [...(byId.has(span.parentSpanId) ? pathOf(byId.get(span.parentSpanId)!) : [span.parentSpanId]), `${span.service} ${span.name}`];
+  // Every span hangs below the caller's own, by way of spans that are there.
+  expect(spans.filter((span) => pathOf(span)[0] !== "00f067aa0ba902b7").map(pathOf)).toEqual([]);
+  const outcome = spans.find((span) => span.name === "apply delta" && span.attributes["skep.status"] === "succeeded")!;
+  const [, ...path] = pathOf(outcome);
+  // Pushed or offered with a beat: whichever came first.
+  expect(path.filter((name) => !/ (dispatch|offer)$/.test(name))).toEqual(["skep-master POST /v1/deployments", "skep-agent accept", "skep-agent job", "skep-agent send delta", "skep-master apply delta"]);
+  expect(path).toHaveLength(6);
+  expect(pathOf(spans.find((span) => span.name === "step start")!).slice(-2)).toEqual(["skep-agent job", "skep-agent step start"]);
+  expect(spans.find((span) => span.name === "step start")!.attributes).toMatchObject({ "skep.deployment": "one", "skep.component": "web", "skep.operation": "deploy", "skep.lifecycle_id": id });
+
+  expect(linesOf(site.fleet.master.logs(), traceId).map((line) => line["msg"])).toEqual(expect.arrayContaining(["request", "a delta was taken"]));
+  expect(linesOf(agent.logs(), traceId).map((line) => line["msg"])).toEqual(expect.arrayContaining(["a job was accepted", "a job ended"]));
+});
+
+test("the collector gets its key, and nobody gets anything else that is secret", async () => {
+  const exported = collector.bodies.join("\n");
+  for (const canary of [HEADER_CANARY, ENV_CANARY, ARG_CANARY, "/bin/sh", site.fleet.api.token]) expect(exported).not.toContain(canary);
+  expect(new Set(collector.headers.map((headers) => headers["x-key"]))).toEqual(new Set([HEADER_CANARY]));
+  for (const logs of [site.fleet.master.logs(), agent.logs()]) for (const canary of [HEADER_CANARY, ENV_CANARY, ARG_CANARY]) expect(logs).not.toContain(canary);
+  // Control: the words that are meant to be there are there.
+  expect(exported).toContain("skep.deployment");
+});
+
+test.each(["after_journal", "after_begun", "before_report"])("an agent killed %s (after_begun: its master with it) goes on in the same trace", async (failpoint) => {
+  const traceId = traceIdOf(100 + ["after_journal", "after_begun", "before_report"].indexOf(failpoint));
+  await agent.kill();
+  await agent.start(failpoint === "before_report" ? {} : { SKEP_FAILPOINT: `${failpoint}:kill` });
+  const { id } = await deploy(`kill-${failpoint.replaceAll("_", "-")}`, traceId);
+  if (failpoint === "before_report") {
+    // Between its end and its report: the outcome is in the journal and nobody has heard of it.
+    await eventually(() => linesOf(agent.logs(), traceId).some((line) => line["msg"] === "a job was accepted"), { what: "the job is accepted" });
+    await agent.kill();
+  } else await eventually(() => !agent.running(), { what: `the agent dies ${failpoint}`, timeoutMs: 30_000 });
+  // In the very middle of the job both are gone at once.
+  if (failpoint === "after_begun") {
+    await site.fleet.master.kill();
+    await site.fleet.master.start();
+  }
+  await agent.start();
+  const [row] = await ended(site.fleet.api, [id], 60_000);
+  expect(row).toMatchObject({ trace_id: traceId });
+  await arrived(traceId, ["send delta", "apply delta"]);
+  const told = linesOf(agent.logs(), traceId).map((line) => line["msg"]);
+  expect(told.some((line) => line === "a job ended" || line === "an unfinished job was settled by looking")).toBe(true);
+  expect(linesOf(site.fleet.master.logs(), traceId).map((line) => line["msg"])).toContain("a delta was taken");
+});
+
+test.each(["after_commit", "before_record"])("a master killed %s goes on in the same trace", async (failpoint) => {
+  const traceId = traceIdOf(200 + ["after_commit", "before_record"].indexOf(failpoint));
+  const { fleet } = site;
+  await fleet.master.kill();
+  await fleet.master.start({ SKEP_FAILPOINT: failpoint });
+  await eventually(async () => (await fleet.api.get("/v1/hosts/bee-1")).status === "active", { what: "the host is active", timeoutMs: 30_000 });
+  const name = `master-${failpoint.replaceAll("_", "-")}`;
+  // Killed after the commit it never answers; the row is there all the same.
+  await fleet.api.post("/v1/deployments", web(name), { traceparent: incoming(traceId) }).catch(() => undefined);
+  await eventually(() => !fleet.master.running(), { what: `the master dies ${failpoint}`, timeoutMs: 30_000 });
+  await fleet.master.start();
+  const [row] = await eventually(async () => {
+    const { items } = await fleet.api.get(`/v1/lifecycle?deployment=${name}`);
+    return items.length === 1 && items[0].completed_at !== null ? items : undefined;
+  }, { what: "its row has ended", timeoutMs: 60_000 });
+  expect(row).toMatchObject({ status: "succeeded", trace_id: traceId });
+  // What the dead one had not sent yet is lost with it; what it began is gone on with.
+  await arrived(traceId, ["accept", "job", "send delta", "apply delta"]);
+  expect(linesOf(fleet.master.logs(), traceId).map((line) => line["msg"])).toContain("a delta was taken");
+  expect(linesOf(agent.logs(), traceId).map((line) => line["msg"])).toContain("a job ended");
+});
+
+test("a request without a trace gets one, and a bad header is as good as none", async () => {
+  const { api } = site.fleet;
+  const bad = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+  const answers = [await api.post("/v1/deployments", web("fresh")), await api.post("/v1/deployments", web("bad"), { traceparent: bad })];
+  for (const answer of answers) {
+    expect(answer.status).toBe(202);
+    expect(answer.headers["traceparent"]).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+    const [, traceId] = String(answer.headers["traceparent"]).split("-");
+    expect(traceId).not.toMatch(/^0+$/);
+    expect((await ended(api, answer.body.lifecycle_ids))[0]).toMatchObject({ trace_id: traceId });
+  }
+});
+
+test("an agent without a collector is in the trace all the same: in its logs, and as a way through", async () => {
+  const { fleet } = site;
+  const traceId = traceIdOf(400);
+  const quiet = await fleet.addAgent("bee-2");
+  const answer = await fleet.api.post("/v1/deployments", { ...web("quiet"), placement: { hosts: ["bee-2"] } }, { traceparent: incoming(traceId) });
+  expect((await ended(fleet.api, answer.body.lifecycle_ids))[0]).toMatchObject({ status: "succeeded", trace_id: traceId });
+  await arrived(traceId, ["POST /v1/deployments", "apply delta"]);
+  expect(linesOf(quiet.logs(), traceId).map((line) => line["msg"])).toEqual(expect.arrayContaining(["a job was accepted", "a job ended"]));
+  expect(new Set(ofTrace(traceId).map((span) => span.service))).toEqual(new Set(["skep-master"]));
+});
+
+test("a stop sends what is waiting", async () => {
+  const { api } = site.fleet;
+  const traceId = traceIdOf(300);
+  const { id } = await deploy("last", traceId);
+  await ended(api, [id]);
+  await agent.kill("SIGTERM");
+  // The process is gone: what is there now it sent before it left.
+  expect(ofTrace(traceId).map((span) => span.name)).toEqual(expect.arrayContaining(["accept", "job", "send delta"]));
+});
