@@ -11,6 +11,7 @@ import { eventReads, eventWrites } from "./events.ts";
 import { hostReads, hostWrites } from "./hosts.ts";
 import { identityReads, identityWrites } from "./identity.ts";
 import { lifecycleReads, lifecycleWrites } from "./lifecycle.ts";
+import { moveReads, moveWrites } from "./moves.ts";
 import { passStatements } from "./passes.ts";
 import { rolloutReads, rolloutWrites } from "./rollouts.ts";
 import { absorbState, emptyState, forkState, nextCount, type Context, type State, type Sync } from "./state.ts";
@@ -163,6 +164,7 @@ function readsOf(context: Context): Sync<Reads> {
     ...identityReads(context),
     ...deploymentReads(context),
     ...rolloutReads(context),
+    ...moveReads(context),
     ...lifecycleReads(context),
     ...eventReads(context),
   };
@@ -174,6 +176,7 @@ function writesOf(context: Context): Sync<Omit<Tx, keyof Reads>> {
     ...identityWrites(context),
     ...deploymentWrites(context),
     ...rolloutWrites(context),
+    ...moveWrites(context),
     ...lifecycleWrites(context),
     ...eventWrites(context),
     writeBeats: (beats) => writeBeats(context, beats),

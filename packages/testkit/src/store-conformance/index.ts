@@ -8,6 +8,7 @@ import { deploymentRules } from "./deployments.ts";
 import { hostRules } from "./hosts.ts";
 import { ledgerRules } from "./ledgers.ts";
 import { lifecycleRules } from "./lifecycle.ts";
+import { moveRules } from "./moves.ts";
 import { passRules } from "./passes.ts";
 import { rolloutRules } from "./rollouts.ts";
 import { World } from "./world.ts";
@@ -17,7 +18,7 @@ export type { OpenedStore } from "./world.ts";
 
 /** Gives each group of rules an empty store of its own. */
 export function storeConformance(name: string, makeStore: () => Promise<OpenedStore>): void {
-  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, rollouts: rolloutRules, ledgers: ledgerRules };
+  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, rollouts: rolloutRules, moves: moveRules, ledgers: ledgerRules };
   describe(`${name} keeps the store's contract`, () => {
     for (const [noun, rules] of Object.entries(groups)) {
       describe(noun, () => {
