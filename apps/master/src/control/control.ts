@@ -4,8 +4,8 @@
  */
 import type { Bundle } from "@skep/protocol";
 import type {
-  acceptedOperation, bundleRequest, CertReply, createHostRequest, DeployRequest, EnrolRequest, HeartbeatReply, HeartbeatRequest, MutateRequest,
-  operationPlan, redeployRequest, RegisterReply, RegisterRequest, rollbackRequest, RolloutReply, teardownRequest,
+  acceptedOperation, bundleRequest, CertReply, createHostRequest, DeployRequest, DrainJson, DrainPlanJson, DrainRequest, EnrolRequest, HeartbeatReply, HeartbeatRequest, MutateRequest,
+  MoveJson, operationPlan, rebalanceRequest, RebalanceReply, redeployRequest, RegisterReply, RegisterRequest, rollbackRequest, RolloutReply, teardownRequest,
 } from "@skep/protocol";
 import type { HostId, HostRecord, LifecycleRow, Pin } from "@skep/core";
 import type { z } from "zod";
@@ -39,6 +39,16 @@ export interface RolloutControl {
   abortRollout(deployment: string, context: OperatorContext): Promise<Reply<RolloutReply>>;
 }
 
+/** Emptying hosts, and placements on their way from one host to another. */
+export interface MoveControl {
+  /** Cordons it and moves what is there; asked again while it is draining, the same drain goes on. */
+  drainHost(host: string, request: DrainRequest, context: OperatorContext): Promise<Reply<DrainJson | DrainPlanJson>>;
+  /** Nothing more moves; a move whose old copy still runs is taken back, any other goes to its end. The host stays cordoned. */
+  cancelDrain(host: string, context: OperatorContext): Promise<Reply<DrainJson>>;
+  cancelMove(id: string, context: OperatorContext): Promise<Reply<MoveJson>>;
+  rebalance(request: z.infer<typeof rebalanceRequest>, context: OperatorContext): Promise<Reply<RebalanceReply>>;
+}
+
 export interface AgentControl {
   register(hostId: HostId, request: RegisterRequest): Promise<RegisterReply>;
   /** Resolves after the beat is committed. `undefined` = nothing to say: 204. Beats of many hosts are committed together. */
@@ -52,9 +62,11 @@ export interface Passes {
   livenessOnce(): Promise<{ changed: number; probed: number }>;
   reconcileOnce(): Promise<{ opened: number; gaveUp: number }>;
   rolloutOnce(): Promise<{ looked: number; stepped: number }>;
+  /** Moves and drains. */
+  drainOnce(): Promise<{ looked: number; stepped: number }>;
 }
 
-export interface Control extends DeploymentControl, RolloutControl, LifecycleControl, ExecControl, AgentControl, Passes {
+export interface Control extends DeploymentControl, RolloutControl, MoveControl, LifecycleControl, ExecControl, AgentControl, Passes {
   /** When this master began to listen (database time): silence before it says nothing. */
   readonly listeningSince: () => number;
   /** This master could not hear hosts for a reason of its own: what was not heard meanwhile proves nothing. */
@@ -63,6 +75,8 @@ export interface Control extends DeploymentControl, RolloutControl, LifecycleCon
   onWorkDue(listener: () => void): void;
   /** The same for the rollout pass. */
   onRolloutDue(listener: () => void): void;
+  /** The same for moves and drains. */
+  onMoveDue(listener: () => void): void;
   /** Resolves when every beat taken in is committed or refused. */
   drain(): Promise<void>;
 }

@@ -5,6 +5,7 @@ import { createBeats } from "./beats.ts";
 import type { Control } from "./control.ts";
 import { createDeploymentControl } from "./deployments.ts";
 import { createDispatch } from "./dispatch.ts";
+import { createDrains } from "./drains.ts";
 import { createExecControl } from "./exec.ts";
 import { createLifecycleControl } from "./lifecycle.ts";
 import { createLiveness } from "./liveness.ts";
@@ -21,6 +22,7 @@ export interface ControlExtras {
 export async function createControl(deps: ControlDeps, extras: ControlExtras = {}): Promise<Control> {
   let wakeDispatch: () => void = () => undefined;
   let wakeRollouts: () => void = () => undefined;
+  let wakeMoves: () => void = () => undefined;
   const liveness = await createLiveness(deps);
   const sweep = createSweep(deps, liveness.listeningSince);
   const beats = createBeats(deps, { wentDeaf: liveness.wentDeaf, rotateWanted: extras.rotateWanted ?? (() => false) });
@@ -40,6 +42,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     ...createDispatch(deps),
     ...createReconcile(deps, wake),
     ...createRollouts(deps, { dispatch: wake, tellCancel: tellNow, rollouts: () => wakeRollouts() }),
+    ...createDrains(deps, { dispatch: wake, tellCancel: tellNow, moves: () => wakeMoves() }),
     register: beats.register,
     beat: beats.beat,
     drain: beats.drain,
@@ -52,6 +55,9 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     },
     onRolloutDue: (listener) => {
       wakeRollouts = listener;
+    },
+    onMoveDue: (listener) => {
+      wakeMoves = listener;
     },
   };
 }

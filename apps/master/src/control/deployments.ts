@@ -15,7 +15,8 @@ import type { AcceptedOrPlan, DeploymentControl } from "./control.ts";
 import { planDryRun } from "./dry-run.ts";
 import { openRow, type OpenedRow } from "./open-row.ts";
 import { refreshDeployment } from "./outcome.ts";
-import { candidates, namedHosts, requireAllowed } from "./scheduling.ts";
+import { cancelMovesOf, requireNoMove } from "./move-guard.ts";
+import { candidates, misplaced, namedHosts, requireAllowed } from "./scheduling.ts";
 import { firstWave, isStaying, policyOf, startRollout, supersedeRollout, wishOf, type RolloutPlan } from "./start-rollout.ts";
 
 /** Everything a change needs to be written, after all questions are settled. */
@@ -130,12 +131,15 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
     const { deployment, views, present } = await open(tx, ref);
     if (present === undefined || deployment.desired === "absent") throw new SkepError("nothing_to_do", `${deployment.name} is ${deployment.status}`);
     const { spec: wanted, desired, full, components } = await next(present, deployment);
+    await requireNoMove(tx, deployment);
     const spec = parsedSpec(withOrder(wanted, request.rollout));
     await requireAllowed(tx, spec, views);
+    const strays = await misplaced(tx, deployment.placement.constraints, views);
     const plan = full ? planDeploy(views, views.map((view) => view.placement.hostId), desired) : planMutate(views, desired);
     return {
       action, deployment, isNew: false, generation: deployment.generation + 1, spec, desired, placement: deployment.placement,
-      reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS: request.timeout_s, warnings: [],
+      reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS: request.timeout_s,
+      warnings: strays.map(({ host, because }) => `it stays on ${host}, which no longer meets its constraints: ${because}; skep deploy -f FILE --replace places it anew`),
       before: present.spec, wish: deployment.rollout,
       rollout: views.length === 0 ? undefined : {
         action, whole: full, components, patchedGeneration: present.generation,
@@ -154,8 +158,10 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         // both are a new deployment, or its placements would run under a row that says torn_down.
         const locked = held?.deletedAt === undefined && held?.name === request.name ? held : undefined;
         const views = locked === undefined ? [] : await tx.listPlacements({ deploymentId: locked.id });
+        if (locked !== undefined) await requireNoMove(tx, locked);
         const named = await namedHosts(tx, request.placement.hosts);
-        const outcome = place(await candidates(tx, views), { named, replicas: request.placement.replicas, constraints: request.placement.constraints, spec: request.spec });
+        const { strategy, replicas, constraints } = request.placement;
+        const outcome = place(await candidates(tx, views), { strategy, named, replicas, constraints, spec: request.spec });
         if (outcome.kind === "no_eligible_host") {
           throw new SkepError("no_eligible_host", `${outcome.wanted} wanted; ${outcome.rejected.map((r) => `${r.host}: ${r.because}`).join("; ") || "no hosts are enrolled"}`, {
             errors: outcome.rejected.map((r) => ({ pointer: `/hosts/${r.host}`, message: r.because })),
@@ -200,6 +206,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
       run(context, false, async (tx) => {
         const { deployment, views, present } = await open(tx, ref);
         if (deployment.deletedAt !== undefined) throw new SkepError("nothing_to_do", `${deployment.name} is torn down`);
+        await cancelMovesOf(tx, deployment.id, `its deployment is torn down by ${context.actor}`);
         const remaining = request.force ? await dropUnreachable(tx, views, context) : views;
         return {
           action: "teardown", deployment, isNew: false, generation: deployment.generation + 1, spec: undefined, desired: "absent",

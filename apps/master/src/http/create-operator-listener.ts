@@ -26,6 +26,7 @@ import { hostRoutes } from "./routes/hosts.ts";
 import { driftRoutes } from "./routes/drift.ts";
 import { lifecycleRoutes } from "./routes/lifecycle.ts";
 import { logRoutes } from "./routes/logs.ts";
+import { moveRoutes } from "./routes/moves.ts";
 import { rolloutRoutes } from "./routes/rollouts.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
@@ -104,6 +105,7 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
       ...healthRoutes(deps),
       ...deploymentRoutes(deps),
       ...rolloutRoutes(deps),
+      ...moveRoutes(deps),
       ...logRoutes(deps, () => streams),
       ...execRoutes(deps, () => streams),
       ...auditRoutes(deps),

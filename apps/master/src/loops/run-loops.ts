@@ -24,6 +24,8 @@ export interface LoopDeps {
 const DISPATCH_EVERY_MS = 1_000;
 /** A wave that has passed waits this long at most for the next one; each look at a large rollout reads all its placements. */
 const ROLLOUT_EVERY_MS = 1_000;
+/** A placement that is seen to run on its new host is on both for this long at most. */
+const MOVE_EVERY_MS = 1_000;
 const EVENTS_KEPT_MS = 30 * DAY_MS;
 /** The promise of the API: a key is remembered for a day. */
 const IDEMPOTENCY_KEPT_MS = DAY_MS;
@@ -50,18 +52,21 @@ export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
   });
   const reconcile = start("reconcile", timings.heartbeatIntervalMs, () => control.reconcileOnce());
   const rollouts = start("rollouts", Math.min(ROLLOUT_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.rolloutOnce());
+  const moves = start("moves", Math.min(MOVE_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.drainOnce());
   const pins = start("pins", POLL_MS, () => deps.pins.poll());
   const retention = start("retention", HOUR_MS, () => store.retain({ eventsMs: EVENTS_KEPT_MS, idempotencyMs: IDEMPOTENCY_KEPT_MS }));
   const credentials = start("credentials", HOUR_MS, async () => deps.renewCredentials());
 
   control.onWorkDue(() => dispatch.wake());
   control.onRolloutDue(() => rollouts.wake());
+  control.onMoveDue(() => moves.wake());
   const unsubscribe = store.onSignal((topic) => {
     if (topic === "lifecycle") dispatch.wake();
     else if (topic === "rollouts") rollouts.wake();
+    else if (topic === "moves") moves.wake();
     else if (topic === "pins") pins.wake();
   });
-  const all = [dispatch, sweep, reconcile, rollouts, pins, retention, credentials];
+  const all = [dispatch, sweep, reconcile, rollouts, moves, pins, retention, credentials];
   return { stopped: Promise.all(all.map((one) => one.stopped)).then(() => unsubscribe()) };
 }
 

@@ -69,10 +69,10 @@ test("a placement that is not as desired names the failed row, the component and
 test("a deployment explains the placements that are not as desired, and counts the rest", () => {
   const deployment = { id: "d1", name: "web", generation: 2, desired: "running", reconcile: "auto", placement: {}, status: "degraded", createdAt: T, updatedAt: T, version: 1 } as unknown as DeploymentRecord;
   const bad = Array.from({ length: 12 }, (_, index) => view({ hostName: `h${index}`, hostStatus: "unreachable" }));
-  const explained = explainDeployment({ deployment, placements: [view(), ...bad], rows: [], rollout: undefined, waitingFor: undefined, now: T });
+  const explained = explainDeployment({ deployment, placements: [view(), ...bad], rows: [], rollout: undefined, waitingFor: undefined, moves: [], misplaced: [], now: T });
   expect(explained.summary).toContain("1 of 13");
   expect(explained.reasons.at(-1)!.code).toBe("more");
-  expect(explainDeployment({ deployment, placements: [view()], rows: [], rollout: undefined, waitingFor: undefined, now: T }).reasons.map((reason) => reason.code)).toEqual(["as_desired"]);
+  expect(explainDeployment({ deployment, placements: [view()], rows: [], rollout: undefined, waitingFor: undefined, moves: [], misplaced: [], now: T }).reasons.map((reason) => reason.code)).toEqual(["as_desired"]);
 });
 
 test("a rollout that matters is said first: where it stands, whom it refused in whose words, what to do", () => {
@@ -80,13 +80,13 @@ test("a rollout that matters is said first: where it stands, whom it refused in 
   const rollout = (status: RolloutRecord["status"]): RolloutRecord =>
     ({ status, generation: 2, rollbackGeneration: undefined, baseGeneration: 1, wave: 1, because: "wave 1 did not pass: web-01: probe: 503", members: [{ placementId: "p1", hostId: "h1", host: "web-01", state: "refused", wave: 1, rowId: "j1", because: "web-01: probe: 503" }], progressAt: T, updatedAt: T, completedAt: T }) as unknown as RolloutRecord;
   for (const status of ROLLOUT_STATUSES) {
-    const { reasons } = explainDeployment({ deployment, placements: [view()], rows: [], rollout: rollout(status), waitingFor: "web-01: it is deploying", now: T });
+    const { reasons } = explainDeployment({ deployment, placements: [view()], rows: [], rollout: rollout(status), waitingFor: "web-01: it is deploying", moves: [], misplaced: [], now: T });
     for (const reason of reasons) expect(reason.next).not.toBe("");
     if (status !== "succeeded" && status !== "superseded") expect(reasons[0]!.code).toBe(`rollout_${status}`);
     if (status === "failed" || status === "rolling_back" || status === "rolled_back") expect(reasons[1]).toMatchObject({ code: "gate_refused", message: "web-01: probe: 503.", next: "skep explain lifecycle j1" });
     if (status === "running") expect(reasons[0]!.message).toContain("it is deploying");
   }
-  const overtaken = explainDeployment({ deployment: { ...deployment, generation: 7 }, placements: [view()], rows: [], rollout: rollout("failed"), waitingFor: undefined, now: T });
+  const overtaken = explainDeployment({ deployment: { ...deployment, generation: 7 }, placements: [view()], rows: [], rollout: rollout("failed"), waitingFor: undefined, moves: [], misplaced: [], now: T });
   expect(overtaken.reasons.map((reason) => reason.code)).toEqual(["as_desired"]);
   // And the placement itself: nobody tries again what the gate refused.
   expect(explainPlacement({ view: view({}, { appliedGeneration: 1 }), lastRow: undefined, reconcile: "auto", rollout: rollout("failed"), now: T }).reasons[0]).toMatchObject({ code: "gate_refused", message: expect.stringContaining("probe: 503") as string });

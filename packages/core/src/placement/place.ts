@@ -88,7 +88,7 @@ const byName = (a: Candidate, b: Candidate): number => (a.name < b.name ? -1 : a
  * Why the host cannot have it; undefined = it can. One that already holds it keeps it through a cordon and a silence (its
  * work waits for it rather than moving by itself), but not against a constraint: where something may run is hard.
  */
-function rejectionOf(host: Candidate, { strategy, constraints = {}, spec }: PlaceRequest): string | undefined {
+export function rejectionOf(host: Candidate, { strategy, constraints = {}, spec }: PlaceRequest): string | undefined {
   if (host.holds) {
     if (host.status === "decommissioned") return "decommissioned";
     // A driver that does not answer now is waited for; what the host does not allow is refused on every path (faults S6).
