@@ -55,13 +55,11 @@ async function planNow(tx: Tx): Promise<Plan> {
   for (const deployment of await tx.listDeployments({ limit: ALL })) {
     const mine = views.filter((view) => view.placement.deploymentId === deployment.id);
     const because = reasonToStay(deployment, mine, openMoves, rolling);
-    if (because === undefined) movables.push(...(await movablesOf(tx, deployment, mine, part, leftOut)));
+    if (because === undefined) movables.push(...(await movableOf(tx, deployment, mine, part, leftOut)));
     else if (because !== "") leftOut.push({ deployment: deployment.name, because });
   }
-  const held = new Map<DeploymentId, HostId[]>();
-  for (const { placement } of views) held.set(placement.deploymentId, [...(held.get(placement.deploymentId) ?? []), placement.hostId]);
   const hosts = part.map((host) => ({ id: host.id, name: host.name, load: loads.get(host.id) ?? 0 })).sort((a, b) => (a.name < b.name ? -1 : 1));
-  return { hosts, moves: planRebalance(hosts, movables, held), leftOut: leftOut.sort((a, b) => (a.deployment < b.deployment ? -1 : 1)) };
+  return { hosts, moves: planRebalance(hosts, movables), leftOut: leftOut.sort((a, b) => (a.deployment < b.deployment ? -1 : 1)) };
 }
 
 /** As it will be once the open moves have ended. */
@@ -87,20 +85,19 @@ function reasonToStay({ id, placement, desired }: DeploymentRecord, mine: readon
   return mine.some((view) => view.openRow !== undefined) ? "an operation on it is open" : undefined;
 }
 
-async function movablesOf(tx: Tx, deployment: DeploymentRecord, mine: readonly PlacementView[], part: readonly Candidate[], leftOut: { deployment: string; because: string }[]): Promise<readonly Movable[]> {
-  const movables: Movable[] = [];
-  for (const { placement } of mine) {
-    const spec = placement.desired === "running" ? (await tx.findGeneration(deployment.id, placement.generation))?.spec : undefined;
-    if (spec === undefined) continue;
-    if (spec.stateful === true) {
-      // It would have to stop for it: evenness is not worth an outage.
-      leftOut.push({ deployment: deployment.name, because: "it is stateful: a move would stop it first" });
-      return [];
-    }
-    const eligible = part.filter((host) => rejectionOf(host, { constraints: deployment.placement.constraints, spec }) === undefined).map((host) => host.id);
-    movables.push({ placementId: placement.id, deploymentId: deployment.id, deployment: deployment.name, hostId: placement.hostId, eligible });
+async function movableOf(tx: Tx, deployment: DeploymentRecord, mine: readonly PlacementView[], part: readonly Candidate[], leftOut: { deployment: string; because: string }[]): Promise<readonly Movable[]> {
+  const spec = (await tx.findGeneration(deployment.id, Math.max(...mine.map((view) => view.placement.generation))))?.spec;
+  if (spec === undefined) return [];
+  if (spec.stateful === true) {
+    // It would have to stop for it: evenness is not worth an outage.
+    leftOut.push({ deployment: deployment.name, because: "it is stateful: a move would stop it first" });
+    return [];
   }
-  return movables;
+  const [running, others] = [mine.filter((view) => view.placement.desired === "running"), mine.filter((view) => view.placement.desired !== "running")];
+  return [{
+    deploymentId: deployment.id, deployment: deployment.name, placements: running.map(({ placement }) => ({ id: placement.id, hostId: placement.hostId })), fixed: others.map(({ placement }) => placement.hostId),
+    eligible: part.filter((host) => rejectionOf(host, { constraints: deployment.placement.constraints, spec }) === undefined).map((host) => host.id),
+  }];
 }
 
 function replyOf(status: RebalanceReply["status"], { hosts, moves, leftOut }: Plan, ids: ReadonlyMap<string, string>): RebalanceReply {

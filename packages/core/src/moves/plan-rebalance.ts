@@ -1,16 +1,17 @@
 /**
- * Evening out on request. A host's load is its number of placements. Placements move along paths of hosts as long as that
- * lowers some load by bringing another up to less: when no such path is left, loads are as even as the filters allow
+ * Evening out on request. A host's load is its number of placements. Placements go along the shortest chains of hosts that
+ * lower one load by bringing another up to less; when no such chain is left, loads are as even as the filters allow
  * (within 1 of each other where nothing is filtered). Deterministic, and every placement moves once at most.
  */
 import type { DeploymentId, HostId, PlacementId } from "../ids.ts";
 
 export interface Movable {
-  readonly placementId: PlacementId;
   readonly deploymentId: DeploymentId;
   readonly deployment: string;
-  readonly hostId: HostId;
-  /** Hosts that could take it; its own need not be among them. */
+  readonly placements: readonly { readonly id: PlacementId; readonly hostId: HostId }[];
+  /** Hosts where it has a placement that is not for moving. */
+  readonly fixed: readonly HostId[];
+  /** Hosts that could take a placement of it; those it has need not be among them. */
   readonly eligible: readonly HostId[];
 }
 
@@ -29,64 +30,83 @@ export interface PlannedMove {
   readonly to: HostId;
 }
 
+interface Chain {
+  readonly steps: readonly { readonly item: Movable; readonly from: HostId; readonly to: HostId }[];
+  /** Hosts that were looked at in vain. */
+  readonly reached: readonly HostId[];
+}
+
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** `held`: hosts that have a placement of the deployment, movable or not: one host never gets two. */
-export function planRebalance(hosts: readonly RebalanceHost[], movables: readonly Movable[], held: ReadonlyMap<DeploymentId, readonly HostId[]>): readonly PlannedMove[] {
-  const order = [...hosts].sort((a, b) => compare(a.name, b.name) || compare(a.id, b.id));
-  const rank = new Map(order.map((host, index) => [host.id, index]));
-  const load = new Map(order.map((host) => [host.id, host.load]));
-  const loadOf = (id: HostId): number => load.get(id) ?? 0;
-  const items = [...movables].filter((item) => rank.has(item.hostId)).sort((a, b) => compare(a.deployment, b.deployment) || compare(a.placementId, b.placementId));
-  const at = new Map(items.map((item) => [item.placementId, item.hostId]));
-  const occupied = new Map([...held].map(([id, ids]) => [id, new Set(ids)]));
-  const mayGo = (item: Movable, to: HostId): boolean => (to === item.hostId || item.eligible.includes(to)) && occupied.get(item.deploymentId)?.has(to) !== true;
+export function planRebalance(hosts: readonly RebalanceHost[], movables: readonly Movable[]): readonly PlannedMove[] {
+  const order = [...hosts].sort((a, b) => compare(a.name, b.name) || compare(a.id, b.id)).map((host) => host.id);
+  const rank = new Map(order.map((id, index) => [id, index]));
+  const load = new Map(hosts.map((host) => [host.id, host.load]));
+  const loadOf = (id: HostId): number => load.get(id)!;
+  const items = [...movables].sort((a, b) => compare(a.deployment, b.deployment) || compare(a.deploymentId, b.deploymentId));
+  const homes = new Map(items.map((item) => [item, new Set(item.placements.map((one) => one.hostId).filter((id) => rank.has(id)))]));
+  /** Where each has placements by now: those of one deployment are all alike, so only the hosts count. */
+  const at = new Map(items.map((item) => [item, new Set(homes.get(item))]));
+  const allowed = new Map(items.map((item) => [item, new Set([...item.eligible, ...homes.get(item)!].filter((id) => rank.has(id) && !item.fixed.includes(id)))]));
+  const on = new Map<HostId, Set<Movable>>(order.map((id) => [id, new Set(items.filter((item) => homes.get(item)!.has(id)))]));
 
-  /** The shortest way from one host to any that is lighter by two: each step is one placement going to the next host. */
-  const pathFrom = (source: HostId): readonly { readonly item: Movable; readonly to: HostId }[] | undefined => {
+  /** The shortest chain from one host to any that is lighter by two, the lightest of those. */
+  const chainFrom = (source: HostId): Chain => {
     const came = new Map<HostId, { readonly from: HostId; readonly item: Movable } | undefined>([[source, undefined]]);
-    let level: HostId[] = [source];
-    while (level.length > 0) {
+    for (let level: HostId[] = [source]; level.length > 0; ) {
       const next: HostId[] = [];
       for (const here of level) {
-        for (const { id: to } of order) {
-          if (came.has(to)) continue;
-          // What was moved before goes on rather than a second one: that costs no further move.
-          const fitting = items.filter((one) => at.get(one.placementId) === here && mayGo(one, to));
-          const item = fitting.find((one) => to === one.hostId) ?? fitting.find((one) => one.hostId !== here) ?? fitting[0];
-          if (item === undefined) continue;
-          came.set(to, { from: here, item });
-          next.push(to);
+        // What has moved already goes on, or home, rather than another: that costs no further move.
+        const fitting = [...on.get(here)!].sort((a, b) => Number(homes.get(a)!.has(here)) - Number(homes.get(b)!.has(here)) || items.indexOf(a) - items.indexOf(b));
+        for (const homewards of [true, false]) {
+          for (const item of fitting) {
+            for (const to of homewards ? homes.get(item)! : allowed.get(item)!) {
+              if (came.has(to) || !allowed.get(item)!.has(to) || at.get(item)!.has(to)) continue;
+              came.set(to, { from: here, item });
+              next.push(to);
+            }
+          }
         }
       }
       const [end] = next.filter((id) => loadOf(id) <= loadOf(source) - 2).sort((a, b) => loadOf(a) - loadOf(b) || rank.get(a)! - rank.get(b)!);
       if (end !== undefined) {
-        const path: { item: Movable; to: HostId }[] = [];
-        for (let to = end, step = came.get(to); step !== undefined; to = step.from, step = came.get(to)) path.unshift({ item: step.item, to });
-        return path;
+        const steps: { item: Movable; from: HostId; to: HostId }[] = [];
+        for (let to = end, step = came.get(to); step !== undefined; to = step.from, step = came.get(to)) steps.unshift({ ...step, to });
+        return { steps, reached: [] };
       }
       level = next;
     }
-    return undefined;
+    return { steps: [], reached: [...came.keys()] };
   };
 
-  for (;;) {
-    const sources = [...order].sort((a, b) => loadOf(b.id) - loadOf(a.id) || rank.get(a.id)! - rank.get(b.id)!);
-    const path = sources.map((host) => pathFrom(host.id)).find((one) => one !== undefined);
-    if (path === undefined) break;
-    for (const { item, to } of path) {
-      const from = at.get(item.placementId)!;
-      at.set(item.placementId, to);
-      const places = occupied.get(item.deploymentId) ?? new Set<HostId>();
-      places.delete(from);
-      places.add(to);
-      occupied.set(item.deploymentId, places);
-      load.set(from, loadOf(from) - 1);
-      load.set(to, loadOf(to) + 1);
+  const nextChain = (): Chain["steps"] => {
+    const lightest = Math.min(...load.values());
+    const hopeless = new Set<HostId>();
+    for (const source of [...order].sort((a, b) => loadOf(b) - loadOf(a) || rank.get(a)! - rank.get(b)!)) {
+      if (loadOf(source) < lightest + 2) return [];
+      if (hopeless.has(source)) continue;
+      const { steps, reached } = chainFrom(source);
+      if (steps.length > 0) return steps;
+      // Whatever can be reached from there could be reached from here.
+      for (const id of reached) hopeless.add(id);
     }
+    return [];
+  };
+
+  for (let steps = nextChain(); steps.length > 0; steps = nextChain()) {
+    for (const { item, from, to } of steps) {
+      at.get(item)!.delete(from);
+      at.get(item)!.add(to);
+      on.get(from)!.delete(item);
+      on.get(to)!.add(item);
+    }
+    load.set(steps[0]!.from, loadOf(steps[0]!.from) - 1);
+    load.set(steps.at(-1)!.to, loadOf(steps.at(-1)!.to) + 1);
   }
-  return items.flatMap(({ placementId, deploymentId, deployment, hostId }): PlannedMove[] => {
-    const to = at.get(placementId)!;
-    return to === hostId ? [] : [{ placementId, deploymentId, deployment, from: hostId, to }];
+  const byRank = (a: HostId, b: HostId): number => rank.get(a)! - rank.get(b)!;
+  return items.flatMap((item): PlannedMove[] => {
+    const gained = [...at.get(item)!].filter((id) => !homes.get(item)!.has(id)).sort(byRank);
+    const left = [...homes.get(item)!].filter((id) => !at.get(item)!.has(id)).sort(byRank);
+    return left.map((from, index) => ({ placementId: item.placements.find((one) => one.hostId === from)!.id, deploymentId: item.deploymentId, deployment: item.deployment, from, to: gained[index]! }));
   });
 }
