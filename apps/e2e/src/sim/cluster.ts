@@ -19,6 +19,7 @@ const BEAT_TIMEOUT_MS = 10_000;
 const DISPATCH_EVERY_MS = 5_000;
 const RECONCILE_EVERY_MS = 15_000;
 const ROLLOUT_EVERY_MS = 5_000;
+const MOVE_EVERY_MS = 5_000;
 
 type Control = Awaited<ReturnType<typeof createControl>>;
 
@@ -115,6 +116,8 @@ export function createCluster({ world, policy, timings, truth, hosts: hostCount,
       const rollouts = every("rollouts", ROLLOUT_EVERY_MS, () => control.rolloutOnce());
       control.onWorkDue(() => dispatch.wake());
       control.onRolloutDue(() => rollouts.wake());
+      const moves = every("moves", MOVE_EVERY_MS, () => control.drainOnce());
+      control.onMoveDue(() => moves.wake());
     };
 
     const start = (): void => {
