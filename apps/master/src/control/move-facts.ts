@@ -9,7 +9,7 @@ import { candidateOf, candidates, preferredOf } from "./scheduling.ts";
 const ALL = 10_000;
 /** How far back the newest row of a placement is looked for, and the last end of an operation on a host. */
 const ROWS = 20;
-const HOST_ROWS = 200;
+const HOST_ROWS = 500;
 
 type MoveReads = Pick<Reads, "now" | "findDeployment" | "findGeneration" | "findHostView" | "listPlacements" | "listLifecycle" | "listRollouts" | "listMoves">;
 type DrainReads = MoveReads & Pick<Reads, "listHosts">;
@@ -62,34 +62,28 @@ async function lastRowOf(reads: Pick<Reads, "listLifecycle">, { placement }: Pla
 /** `drain`: undefined for a plan of one that does not exist. */
 export async function loadDrain(reads: DrainReads, host: HostView, drain: Pick<DrainRecord, "id"> | undefined): Promise<DrainFacts> {
   const { id: hostId } = host.host;
-  const views = await reads.listPlacements({ hostId });
-  const hosts = await candidates(reads, []);
+  const all = await reads.listPlacements({});
+  const hosts = await candidates(reads, [], all);
   const openMoves = await reads.listMoves({ open: true, limit: ALL });
+  const rolling = new Set((await reads.listRollouts({ open: true, limit: ALL })).map((rollout) => rollout.deploymentId));
   const rows = await reads.listLifecycle({ host: hostId, limit: HOST_ROWS, newestFirst: true });
-  const ends = rows.flatMap((row) => row.completedAt ?? []);
   const placements: DrainPlacement[] = [];
-  for (const view of views) {
-    const loaded = await loadPlacement(reads, view, hosts);
-    if (loaded !== undefined) placements.push(loaded);
+  for (const view of all.filter((one) => one.placement.hostId === hostId)) {
+    const { id, deploymentId, generation } = view.placement;
+    const deployment = await reads.findDeployment(deploymentId);
+    if (deployment === undefined) continue;
+    placements.push({
+      view, deployment, lastRow: rows.find((row) => row.placementId === id) ?? (await lastRowOf(reads, view)), spec: (await reads.findGeneration(deploymentId, generation))?.spec, rolloutOpen: rolling.has(deploymentId),
+      held: all.filter((one) => one.placement.deploymentId === deploymentId).map((one) => one.placement.hostId),
+      preferred: deployment.placement.strategy === "ordered" ? preferredOf(deployment.placement, hosts) : undefined,
+    });
   }
   const told: MoveRecord[] = [];
   for (const move of openMoves) told.push(move.fromHostId === hostId ? await asOfNow(reads, move) : move);
   return {
     host, placements, candidates: expected(hosts, openMoves), openMoves: told,
     endedMoves: drain === undefined ? [] : await reads.listMoves({ drainId: drain.id, open: false, limit: ALL }),
-    lastOperationAt: latest(...ends),
-  };
-}
-
-async function loadPlacement(reads: DrainReads, view: PlacementView, hosts: readonly Candidate[]): Promise<DrainPlacement | undefined> {
-  const { deploymentId, generation } = view.placement;
-  const deployment = await reads.findDeployment(deploymentId);
-  if (deployment === undefined) return undefined;
-  const siblings = await reads.listPlacements({ deploymentId });
-  return {
-    view, deployment, lastRow: await lastRowOf(reads, view), spec: (await reads.findGeneration(deploymentId, generation))?.spec,
-    rolloutOpen: (await reads.listRollouts({ deploymentId, open: true, limit: 1 })).length > 0,
-    held: siblings.map((one) => one.placement.hostId), preferred: deployment.placement.strategy === "ordered" ? preferredOf(deployment.placement, hosts) : undefined,
+    lastOperationAt: latest(...rows.map((row) => row.completedAt)),
   };
 }
 

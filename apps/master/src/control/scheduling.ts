@@ -28,14 +28,15 @@ export const candidateOf = ({ host, report }: HostView, load: number, holds: boo
   id: host.id, name: host.name, status: host.status, schedulable: host.schedulable, labels: host.labels, load, holds, capabilities: report?.capabilities ?? [],
 });
 
-/** Every host, with the placements it carries; `mine` are those of the deployment that is placed. */
-export async function candidates(reads: Pick<Reads, "listHosts" | "listPlacements">, mine: readonly PlacementView[]): Promise<readonly Candidate[]> {
+/** Every host, with the placements it carries; `mine` are those of the deployment that is placed, `all` every placement where they are at hand. */
+export async function candidates(reads: Pick<Reads, "listHosts" | "listPlacements">, mine: readonly PlacementView[], all?: readonly PlacementView[]): Promise<readonly Candidate[]> {
   const hosts = await reads.listHosts({ limit: 10_000 });
-  const placements = await reads.listPlacements({});
+  const placements = all ?? (await reads.listPlacements({}));
   const load = new Map<string, number>();
   for (const view of placements) load.set(view.placement.hostId, (load.get(view.placement.hostId) ?? 0) + 1);
-  // What is to go is not held: a deploy must not keep what a move leaves behind.
-  const held = new Set<string>(mine.filter((view) => view.placement.desired !== "absent").map((view) => view.placement.hostId));
+  // What a move leaves behind is not held: a deploy must not keep the old placement and take the new one down.
+  const staying = mine.filter((view) => view.placement.desired !== "absent");
+  const held = new Set<string>((staying.length === 0 ? mine : staying).map((view) => view.placement.hostId));
   return hosts.map((view) => candidateOf(view, load.get(view.host.id) ?? 0, held.has(view.host.id)));
 }
 

@@ -1,5 +1,5 @@
 /** Drains, moves and rebalancing over the ledger in memory, with hosts that say in real beats what they run. */
-import { SkepError, type DrainRecord, type MoveRecord } from "@skep/core";
+import { type SkepError, type DrainRecord, type MoveRecord } from "@skep/core";
 import { deployRequest, drainRequest, mutateRequest, rebalanceRequest, redeployRequest, teardownRequest, type DrainJson, type DrainPlanJson, type PendingJob, type RebalanceReply } from "@skep/protocol";
 import { describe, expect, test } from "vitest";
 import { startControl, type Fleet, type Outcome } from "./fleet.ts";
@@ -151,6 +151,37 @@ describe("a drain", () => {
     fleet.say("web-1", "stopped");
     await fleet.settle(seen.answer);
     expect(seen.told).toEqual(["stop web-1", "run web-2", "remove web-1"]);
+  });
+
+  test("on one machine a fixed port is let go before it is taken again; elsewhere it is no reason to stop", async () => {
+    const spec = { driver: "process", components: [{ name: "web", command: ["/bin/true"], ports: [{ name: "http", host: 8080 }] }] };
+    for (const [urls, order] of [[["https://10.0.0.1:1", "https://10.0.0.1:2"], ["stop web-1", "run web-2", "remove web-1"]], [["https://10.0.0.1:1", "https://10.0.0.2:1"], ["run web-2", "remove web-1"]]] as const) {
+      const fleet = await startControl(2);
+      for (const [index, agentUrl] of urls.entries()) {
+        await fleet.store.transaction(async (tx) => tx.updateHost((await tx.findHost(`web-${index + 1}`))!.id, { address: new URL(agentUrl).hostname }));
+      }
+      await deploy(fleet, "app", { replicas: 1 }, {}, spec);
+      await fleet.settle(good);
+      const seen = watched();
+      await drain(fleet, "web-1");
+      await fleet.settle(seen.answer);
+      expect(seen.told).toEqual(order);
+    }
+  });
+
+  test("an old copy that cannot be removed is told; the new one stays, a later deploy keeps that one", async () => {
+    const fleet = await startControl(2);
+    await deploy(fleet, "app", { replicas: 1 });
+    await fleet.settle(good);
+    await drain(fleet, "web-1");
+    const busy = (_host: string, job: PendingJob): Outcome => (job.operation === "teardown" ? { error: "device busy" } : "succeeded");
+    await fleet.settle(busy);
+    expect(await moves(fleet)).toMatchObject([{ status: "failed", because: expect.stringContaining("it is on web-2, but was not removed from web-1: device busy") as string }]);
+    expect(await drainOf(fleet, "web-1")).toMatchObject({ status: "blocked", because: expect.stringContaining("it was not removed: device busy") as string });
+    await deploy(fleet, "app", { replicas: 1 }, { replace: true });
+    await fleet.settle(good);
+    expect(await where(fleet, "app")).toEqual(["web-2"]);
+    expect((await drainOf(fleet, "web-1")).status).toBe("drained");
   });
 
   test("a new copy that does not come up leaves the old one alone, the next host is tried, and each once", async () => {
