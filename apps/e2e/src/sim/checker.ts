@@ -90,7 +90,7 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
       moveVersions.set(move.id, move.version);
       world.trace(`move ${move.id} of ${move.deployment} ${move.fromHost} to ${move.toHost} is ${move.status}: ${move.because}`);
     }
-    if (!move.breakFirst || move.toPlacementId === undefined) return;
+    if (!move.breakFirst || move.toPlacementId === undefined || move.completedAt !== undefined) return;
     if (alive(move.fromHostId, move.fromPlacementId).length > 0 && alive(move.toHostId, move.toPlacementId).length > 0) truth.violate("D1", `${move.deployment} runs on ${move.fromHost} and on ${move.toHost} at once, and is moved by a stop first`);
   }
 

@@ -4,7 +4,7 @@
  * dispatcher finds committed rows, so a crash after the commit loses nothing.
  */
 import {
-  SkepError, canonicalJson, patchSpec, place, planDeploy, planMutate, planTeardown, uuidv7,
+  SkepError, canonicalJson, patchSpec, place, planDeploy, planMutate, planRedeploy, planTeardown, uuidv7,
   type ChangePlan, type DeploymentId, type DeploymentRecord, type DesiredState, type GenerationRecord, type HostId,
   type PlacementRequest, type PlacementView, type PlannedPlacement, type Rejection, type RolloutAction, type RolloutMember, type RolloutWish, type RowOptions, type Spec, type Tx,
 } from "@skep/core";
@@ -15,7 +15,7 @@ import type { AcceptedOrPlan, DeploymentControl } from "./control.ts";
 import { planDryRun } from "./dry-run.ts";
 import { openRow, type OpenedRow } from "./open-row.ts";
 import { refreshDeployment } from "./outcome.ts";
-import { cancelMovesOf, requireNoMove } from "./move-guard.ts";
+import { requireNoMove } from "./move-guard.ts";
 import { candidates, misplaced, namedHosts, requireAllowed } from "./scheduling.ts";
 import { firstWave, isStaying, policyOf, startRollout, supersedeRollout, wishOf, type RolloutPlan } from "./start-rollout.ts";
 
@@ -135,13 +135,13 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
     const spec = parsedSpec(withOrder(wanted, request.rollout));
     await requireAllowed(tx, spec, views);
     const strays = await misplaced(tx, deployment.placement.constraints, views);
-    const plan = full ? planDeploy(views, views.map((view) => view.placement.hostId), desired) : planMutate(views, desired);
+    const plan = full ? planRedeploy(views, desired) : planMutate(views, desired);
     return {
       action, deployment, isNew: false, generation: deployment.generation + 1, spec, desired, placement: deployment.placement,
       reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS: request.timeout_s,
       warnings: strays.map(({ host, because }) => `it stays on ${host}, which no longer meets its constraints: ${because}; skep deploy -f FILE --replace places it anew`),
       before: present.spec, wish: deployment.rollout,
-      rollout: views.length === 0 ? undefined : {
+      rollout: views.every((view) => view.placement.desired === "absent") ? undefined : {
         action, whole: full, components, patchedGeneration: present.generation,
         policy: policyOf(action, deployment.desired, desired, deployment.rollout, wishOf(request.rollout)),
       },
@@ -206,7 +206,6 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
       run(context, false, async (tx) => {
         const { deployment, views, present } = await open(tx, ref);
         if (deployment.deletedAt !== undefined) throw new SkepError("nothing_to_do", `${deployment.name} is torn down`);
-        await cancelMovesOf(tx, deployment.id, `its deployment is torn down by ${context.actor}`);
         const remaining = request.force ? await dropUnreachable(tx, views, context) : views;
         return {
           action: "teardown", deployment, isNew: false, generation: deployment.generation + 1, spec: undefined, desired: "absent",

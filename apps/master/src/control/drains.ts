@@ -81,7 +81,7 @@ export function createDrains(deps: ControlDeps, wakes: MoveWakes): MoveControl &
       const { placement } = view;
       if (item.state === "to_stop") {
         await openRow(tx, deps, {
-          deployment: { id: item.deploymentId, name: item.deployment }, generation: placement.generation, timeoutS: undefined, options: undefined, action: "a drain", because: `stopped by the drain of ${host.name}`,
+          deployment: { id: item.deploymentId, name: item.deployment }, generation: placement.generation, timeoutS: undefined, options: undefined, action: "a drain", because: `stopped by the drain of ${host.name}`, fence: true,
           planned: { existing: placement, hostId: host.id, desired: "stopped", row: { operation: "deploy", baseGeneration: undefined, supersedes: undefined } },
         });
         stopped += 1;

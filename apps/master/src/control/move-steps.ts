@@ -89,7 +89,7 @@ async function openNew(tx: Tx, deps: ControlDeps, move: MoveRecord, { placement 
 
 async function openMoveRow(tx: Tx, deps: ControlDeps, move: MoveRecord, { placement, openRow: open }: PlacementView, operation: Operation, desired: DesiredState, because: string): Promise<void> {
   await openRow(tx, deps, {
-    deployment: { id: move.deploymentId, name: move.deployment }, generation: placement.generation, timeoutS: undefined, options: undefined, action: "a move", because,
+    deployment: { id: move.deploymentId, name: move.deployment }, generation: placement.generation, timeoutS: undefined, options: undefined, action: "a move", because, fence: true,
     planned: { existing: placement, hostId: placement.hostId, desired, row: { operation, baseGeneration: undefined, supersedes: open?.status === "lost" ? open : undefined } },
   });
 }

@@ -169,19 +169,28 @@ describe("a drain", () => {
     }
   });
 
-  test("an old copy that cannot be removed is told; the new one stays, a later deploy keeps that one", async () => {
-    const fleet = await startControl(2);
-    await deploy(fleet, "app", { replicas: 1 });
-    await fleet.settle(good);
-    await drain(fleet, "web-1");
-    const busy = (_host: string, job: PendingJob): Outcome => (job.operation === "teardown" ? { error: "device busy" } : "succeeded");
-    await fleet.settle(busy);
-    expect(await moves(fleet)).toMatchObject([{ status: "failed", because: expect.stringContaining("it is on web-2, but was not removed from web-1: device busy") as string }]);
-    expect(await drainOf(fleet, "web-1")).toMatchObject({ status: "blocked", because: expect.stringContaining("it was not removed: device busy") as string });
-    await deploy(fleet, "app", { replicas: 1 }, { replace: true });
-    await fleet.settle(good);
-    expect(await where(fleet, "app")).toEqual(["web-2"]);
-    expect((await drainOf(fleet, "web-1")).status).toBe("drained");
+  test("an old copy that cannot be removed is told, and no later change brings it back", async () => {
+    const later: ((fleet: Fleet) => Promise<unknown>)[] = [
+      (fleet) => deploy(fleet, "app", { replicas: 1 }, { replace: true }),
+      (fleet) => fleet.control.redeploy("app", redeployRequest.parse({}), fleet.context()),
+      (fleet) => fleet.control.mutate("app", mutateRequest.parse({ env: { V: "2" } }), fleet.context()),
+    ];
+    for (const change of later) {
+      const fleet = await startControl(2);
+      await deploy(fleet, "app", { replicas: 1 }, {}, { ...SPEC, stateful: true });
+      const seen = watched();
+      await fleet.settle(seen.answer);
+      await drain(fleet, "web-1");
+      const busy = (_host: string, job: PendingJob): Outcome => (job.operation === "teardown" ? { error: "device busy" } : "succeeded");
+      await fleet.settle((host, job) => (job.operation === "teardown" ? busy(host, job) : seen.answer(host, job)));
+      expect(await moves(fleet)).toMatchObject([{ status: "failed", because: expect.stringContaining("it is on web-2, but was not removed from web-1: device busy") as string }]);
+      expect(await drainOf(fleet, "web-1")).toMatchObject({ status: "blocked", because: expect.stringContaining("it was not removed: device busy") as string });
+      await change(fleet);
+      await fleet.settle(seen.answer);
+      expect(await where(fleet, "app")).toEqual(["web-2"]);
+      expect(seen.most()).toBe(1);
+      expect((await drainOf(fleet, "web-1")).status).toBe("drained");
+    }
   });
 
   test("a new copy that does not come up leaves the old one alone, the next host is tried, and each once", async () => {
@@ -296,6 +305,30 @@ describe("a drain", () => {
     expect((await moves(fleet)).map((move) => move.status)).toEqual(Array.from({ length: 10 }, () => "succeeded"));
     expect(await kinds(fleet)).toHaveLength(2 + 3 * 10);
     expect(fleet.jobs).toHaveLength(30);
+  });
+
+  test("two drains do not both send what they have to the host that was the emptiest when they looked", async () => {
+    const fleet = await startControl(4);
+    for (const name of ["web-3", "web-4"]) await cordon(fleet, name);
+    await deploy(fleet, "app-1", { replicas: 1 });
+    await deploy(fleet, "app-2", { replicas: 1 });
+    await fleet.settle(good);
+    for (const name of ["web-3", "web-4"]) await cordon(fleet, name, true);
+    await drain(fleet, "web-1");
+    await drain(fleet, "web-2");
+    await fleet.control.drainOnce();
+    expect((await moves(fleet)).map((move) => `${move.toHost} ${move.status}`).sort()).toEqual(["web-3 pending", "web-4 pending"]);
+  });
+
+  test("what a move undoes is fenced: a delayed copy of the row before would be refused by its agent", async () => {
+    const fleet = await startControl(2);
+    await deploy(fleet, "db", { replicas: 1 }, {}, { ...SPEC, stateful: true });
+    await fleet.settle(good);
+    await drain(fleet, "web-1", { stop_pinned: true });
+    await fleet.settle((host, job) => (host === "web-2" && job.operation === "deploy" ? { error: "no disk there" } : "succeeded"));
+    const told = (host: string): string[] => fleet.jobs.filter((one) => one.host === host).map(({ job }) => `${job.operation} generation ${job.generation} epoch ${job.epoch}`);
+    expect(told("web-1")).toEqual(["deploy generation 1 epoch 1", "deploy generation 1 epoch 2", "deploy generation 1 epoch 3"]);
+    expect(told("web-2")).toEqual(["deploy generation 1 epoch 1", "teardown generation 1 epoch 2"]);
   });
 
   test("a plan leaves no trace", async () => {
