@@ -466,7 +466,9 @@ describe("rebalance", () => {
     expect(begun).toMatchObject({ status: "accepted" });
     expect(begun.moves.map(({ move_id: _id, ...move }) => move)).toEqual(plan.moves.map(({ move_id: _id, ...move }) => move));
     // Asked again while they are under way, there is nothing more to do.
-    expect((await rebalance(fleet, false)).status).toBe("nothing_to_do");
+    const again = await rebalance(fleet, false);
+    expect(again.status).toBe("nothing_to_do");
+    expect(again.left_out.slice(0, 4)).toEqual([0, 1, 2, 3].map((index) => ({ deployment: `app-${index}`, because: "it is moving already" })));
     await fleet.settle(good);
     expect((await moves(fleet)).map((move) => `${move.reason} ${move.status}`)).toEqual(Array.from({ length: 4 }, () => "rebalance succeeded"));
     expect((await rebalance(fleet, false)).status).toBe("nothing_to_do");
