@@ -55,5 +55,15 @@ export function pair(what: string): (text: string, before?: Readonly<Record<stri
   };
 }
 
+/** `k=v`, collected; the same name again makes a list of its values. */
+export function anyOf(what: string): (text: string, before?: Readonly<Record<string, string | string[]>>) => Record<string, string | string[]> {
+  const one = pair(what);
+  return (text, before = {}) => {
+    const [[name, value]] = Object.entries(one(text)) as [[string, string]];
+    const earlier = Object.hasOwn(before, name) ? [before[name]!].flat() : [];
+    return { ...before, [name]: earlier.length === 0 ? value : [...earlier, value] };
+  };
+}
+
 export const collect = (text: string, before: readonly string[] = []): string[] => [...before, text];
 export const collectRefs = (text: string, before: readonly string[] = []): string[] => [...before, ref(text)];

@@ -6,6 +6,7 @@ import { registerAudit } from "./commands/audit.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeploy } from "./commands/deploy.ts";
 import { registerDeployments } from "./commands/deployments.ts";
+import { registerMoves } from "./commands/drain.ts";
 import { registerDrift } from "./commands/drift.ts";
 import { registerEvents } from "./commands/events.ts";
 import { registerExec } from "./commands/exec.ts";
@@ -57,6 +58,7 @@ export function createProgram(act: Act, write: { readonly out: (text: string) =>
   registerMutate(program, act);
   registerAgain(program, act);
   registerRollout(program, act);
+  registerMoves(program, act);
   registerStatus(program, act);
   registerTop(program, act);
   registerDeployments(program, act);

@@ -32,7 +32,7 @@ test(`production's rules hold in ${COUNT} seeds`, { timeout: COUNT * 5_000 + 60_
   }
   expect(broken).toEqual([]);
   // The control: these seeds did go through what the rules are for.
-  for (const kind of ["lifecycle.lost", "lifecycle.superseded", "lifecycle.failed", "lifecycle.cancelled", "lifecycle.succeeded", "host.unreachable", "host.network_unreachable", "host.network_reachable", "host.flapping", "host.registered", "placement.reconcile", "rollout.wave", "rollout.succeeded", "rollout.rolled_back", "rollout.failed", "rollout.superseded", "rollout.paused"]) {
+  for (const kind of ["lifecycle.lost", "lifecycle.superseded", "lifecycle.failed", "lifecycle.cancelled", "lifecycle.succeeded", "host.unreachable", "host.network_unreachable", "host.network_reachable", "host.flapping", "host.registered", "placement.reconcile", "rollout.wave", "rollout.succeeded", "rollout.rolled_back", "rollout.failed", "rollout.superseded", "rollout.paused", "move.succeeded", "move.failed", "move.cancelled", "host.drained", "host.drain_blocked"]) {
     expect(told[kind] ?? 0, kind).toBeGreaterThan(0);
   }
 });

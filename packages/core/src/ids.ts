@@ -14,6 +14,8 @@ export type PlacementId = Brand<string, "PlacementId">;
 /** A lifecycle row's id, which is also the agent's job id: one attempt has one name on both sides. */
 export type JobId = Brand<string, "JobId">;
 export type RolloutId = Brand<string, "RolloutId">;
+export type MoveId = Brand<string, "MoveId">;
+export type DrainId = Brand<string, "DrainId">;
 export type DeltaId = Brand<string, "DeltaId">;
 export type EventId = Brand<string, "EventId">;
 export type TokenId = Brand<string, "TokenId">;

@@ -44,6 +44,7 @@ export * from "./exec/decide-exec.ts";
 export * from "./reconcile/differences.ts";
 export * from "./deploy/diff-spec.ts";
 export * from "./rollout/index.ts";
+export * from "./moves/index.ts";
 export * from "./reconcile/decide-reconcile.ts";
 export * from "./reconcile/decide-notice.ts";
 export * from "./reconcile/assess-drift.ts";

@@ -58,7 +58,7 @@ function hostOf({ host, labels = {}, hostPatch, view, heardAgoMs = 1_000 }: Plac
       id: hostId, name: host, status: "active", statusBecause: undefined, schedulable: true, labels, notes: undefined, address: "10.0.0.1", agentPort: 8442, agentUrl: undefined, allowedCidr: undefined, agentVersion: "1",
       sessionEpoch: 1, sessionBootId: "b", breakerResets: 0, lastProbe: undefined, createdAt: instant(0), enrolledAt: instant(0), decommissionedAt: undefined, version: 1, ...hostPatch,
     },
-    reachability: undefined, liveness: { hostId, lastHeartbeatAt: instant(NOW - heardAgoMs), bootId: "b", seq: 1, opSeq: 0, phase: "ready" }, report: undefined, ...view,
+    reachability: undefined, liveness: { hostId, lastHeartbeatAt: instant(NOW - heardAgoMs), bootId: "b", seq: 1, opSeq: 0, phase: "ready", observedAt: undefined }, report: undefined, ...view,
   };
 }
 

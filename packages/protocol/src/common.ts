@@ -15,7 +15,8 @@ export const traceparentSchema = z.string().transform((text) => cleanTraceparent
 export const timeSchema = z.iso.datetime({ offset: false });
 /** Counters are integers that fit a double exactly; larger ones would be rounded in silence. */
 export const counterSchema = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
-export const labelsSchema = z.record(z.string().min(1).max(63).regex(/^[A-Za-z0-9._/-]+$/), cleanText(255)).refine((labels) => Object.keys(labels).length <= 64, "at most 64 labels");
+export const labelName = z.string().min(1).max(63).regex(/^[A-Za-z0-9._/-]+$/);
+export const labelsSchema = z.record(labelName, cleanText(255)).refine((labels) => Object.keys(labels).length <= 64, "at most 64 labels");
 
 export const fieldErrorSchema = z.object({ pointer: z.string(), message: z.string() });
 /** RFC 9457, with the members that make a refusal explain itself. */

@@ -2,6 +2,7 @@
 export * from "./operator/hosts.ts";
 export * from "./operator/deployments.ts";
 export * from "./operator/rollouts.ts";
+export * from "./operator/moves.ts";
 export * from "./operator/drift.ts";
 export * from "./operator/lifecycle.ts";
 export * from "./operator/events.ts";

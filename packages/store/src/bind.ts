@@ -16,6 +16,7 @@ import { guard } from "./guard.ts";
 import * as hosts from "./hosts.ts";
 import * as idempotency from "./idempotency.ts";
 import * as lifecycle from "./lifecycle.ts";
+import * as moves from "./moves.ts";
 import * as placements from "./placements.ts";
 import * as reachability from "./reachability.ts";
 import * as rollouts from "./rollouts.ts";
@@ -48,6 +49,10 @@ export const bindReads = (db: Db, pinsDb: Db = db): Reads => ({
   listLifecycle: (query) => lifecycle.listLifecycle(db, query),
   findRollout: (id) => rollouts.findRollout(db, id),
   listRollouts: (query) => rollouts.listRollouts(db, query),
+  findMove: (id) => moves.findMove(db, id),
+  listMoves: (query) => moves.listMoves(db, query),
+  findDrain: (hostId) => moves.findDrain(db, hostId),
+  listOpenDrains: (page) => moves.listOpenDrains(db, page),
   fleetCounts: () => fleetCounts(db),
   fleetGauges: (options) => fleetGauges(db, options),
   readEvents: (after, limit, filter) => events.readEvents(db, after, limit, filter),
@@ -95,6 +100,10 @@ export const bindTx = (db: Db): Tx =>
     bootReports: (hostIds) => hosts.bootReports(db, hostIds),
     insertRollout: (rollout) => rollouts.insertRollout(db, rollout),
     casRollout: (id, version, patch) => rollouts.casRollout(db, id, version, patch),
+    insertMove: (move) => moves.insertMove(db, move),
+    casMove: (id, version, patch) => moves.casMove(db, id, version, patch),
+    insertDrain: (drain) => moves.insertDrain(db, drain),
+    casDrain: (id, version, patch) => moves.casDrain(db, id, version, patch),
     insertLifecycle: (row) => lifecycle.insertLifecycle(db, row),
     lockLifecycle: (ids) => lifecycle.lockLifecycle(db, ids),
     casLifecycle: (change) => lifecycle.casLifecycle(db, change),

@@ -81,3 +81,9 @@ function rootOf(error: unknown): Facts {
 
 const isDrizzle = (error: Error): boolean => error.name === "DrizzleQueryError" || error.name === "DrizzleError" || error.message.startsWith("Failed query");
 const firstWords = (message: string): string => message.split(/[:\n]/)[0]!.slice(0, 80);
+
+/** The statement lost against another for this unique index. */
+export const isUniqueViolation = (error: unknown, constraint: string): boolean => {
+  const root = rootOf(error);
+  return root.code === "23505" && root.constraint === constraint;
+};

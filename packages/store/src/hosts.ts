@@ -219,6 +219,7 @@ const livenessOf = (row: LivenessRow): HostLiveness => ({
   seq: row.seq,
   opSeq: known(row.opSeq),
   phase: known(row.phase),
+  observedAt: known(row.observedAt),
 });
 
 const reportOf = (row: ReportRow): HostReport => ({

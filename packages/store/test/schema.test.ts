@@ -1,7 +1,8 @@
 /** The schema against core's vocabulary and against drizzle's tables: each both ways, so that neither can gain or lose a word alone. */
 import {
-  AGENT_PHASES, ALERT_STATES, CANCEL_REASONS, CERT_STATUSES, DEPLOYMENT_STATUSES, DESIRED_STATES, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES, LIFECYCLE_PHASES, LIFECYCLE_STATUSES,
-  OBSERVED_STATES, OPEN_STATUSES, OPERATIONS, REACHABILITY_STATES, RECONCILE_MODES, ROLES, ROLLOUT_ACTIONS, ROLLOUT_STATUSES, ENDED_ROLLOUT_STATUSES, OPEN_ROLLOUT_STATUSES, TERMINAL_STATUSES, TRACEPARENT_PATTERN, WEBHOOK_DELIVERY_STATUSES,
+  AGENT_PHASES, ALERT_STATES, CANCEL_REASONS, CERT_STATUSES, DEPLOYMENT_STATUSES, DESIRED_STATES, DRAIN_STATUSES, ENDED_DRAIN_STATUSES, ENDED_MOVE_STATUSES, EVENT_SEVERITIES, FAILURE_CODES, HOST_STATUSES, LIFECYCLE_PHASES, LIFECYCLE_STATUSES,
+  MOVE_REASONS, MOVE_STATUSES, OBSERVED_STATES, OPEN_DRAIN_STATUSES, OPEN_MOVE_STATUSES, OPEN_STATUSES, OPERATIONS, REACHABILITY_STATES, RECONCILE_MODES, ROLES, ROLLOUT_ACTIONS, ROLLOUT_STATUSES, ENDED_ROLLOUT_STATUSES, OPEN_ROLLOUT_STATUSES, TERMINAL_STATUSES, TRACEPARENT_PATTERN, WEBHOOK_DELIVERY_STATUSES,
+  isActiveMove,
 } from "@skep/core";
 import { runSql } from "@skep/store/server";
 import { useDatabase } from "@skep/testkit/vitest";
@@ -34,6 +35,13 @@ const VOCABULARY: Readonly<Record<string, readonly string[]>> = {
   rollouts_desired: ["running", "stopped"],
   rollouts_base_desired: ["running", "stopped"],
   rollouts_ended_has_end: ENDED_ROLLOUT_STATUSES,
+  drains_status: DRAIN_STATUSES,
+  drains_ended_has_end: ENDED_DRAIN_STATUSES,
+  moves_reason: MOVE_REASONS,
+  moves_status: MOVE_STATUSES,
+  moves_desired: ["running", "stopped"],
+  moves_ended_has_end: ENDED_MOVE_STATUSES,
+  moves_active_has_slot: MOVE_STATUSES.filter(isActiveMove),
   events_severity: EVENT_SEVERITIES,
   audit_log_outcome: ["allowed", "denied"],
   api_tokens_role: ROLES,
@@ -61,6 +69,10 @@ test("the partial indexes span exactly the open states, and the freeze exactly t
   for (const row of indexes) expect(literals(row["indexdef"])).toEqual([...OPEN_STATUSES].sort());
   const [rollouts] = await runSql(database.url, "SELECT indexdef FROM pg_indexes WHERE indexname = 'rollouts_one_open'");
   expect(literals(rollouts!["indexdef"])).toEqual([...OPEN_ROLLOUT_STATUSES].sort());
+  const [moves] = await runSql(database.url, "SELECT indexdef FROM pg_indexes WHERE indexname = 'moves_one_open'");
+  expect(literals(moves!["indexdef"])).toEqual([...OPEN_MOVE_STATUSES].sort());
+  const [drains] = await runSql(database.url, "SELECT indexdef FROM pg_indexes WHERE indexname = 'drains_one_open'");
+  expect(literals(drains!["indexdef"])).toEqual([...OPEN_DRAIN_STATUSES].sort());
   const [trigger] = await runSql(database.url, "SELECT pg_get_triggerdef(oid) AS definition FROM pg_trigger WHERE tgname = 'lifecycle_terminal_frozen'");
   expect(literals(trigger!["definition"])).toEqual([...TERMINAL_STATUSES].sort());
 });

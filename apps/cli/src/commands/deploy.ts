@@ -1,11 +1,12 @@
 /** `skep deploy`: from a file to running, or to a plan. */
 import type { Command } from "commander";
 import { stringify } from "yaml";
+import { STRATEGIES, type Strategy } from "@skep/core";
 import { acceptedOperation, deployRequest, operationPlan } from "@skep/protocol";
 import { usageError } from "../cli-error.ts";
 import { isCompose, readComposeFile, type ComposeFlags } from "../compose/compose-file.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
-import { collect, collectRefs, integer, pair, ref } from "../options.ts";
+import { anyOf, collect, collectRefs, integer, oneOf, ref } from "../options.ts";
 import type { Act, Session } from "../session.ts";
 import { checkRequest, locateRefusal, parseSpecFile, readSpecText, type SpecFile } from "../spec-file.ts";
 import { toned, type Line } from "../text/line.ts";
@@ -17,7 +18,8 @@ interface Flags extends OperationFlags, RolloutFlags, ComposeFlags {
   readonly file?: string;
   readonly host?: string[];
   readonly replicas?: number;
-  readonly constraint?: Record<string, string>;
+  readonly strategy?: Strategy;
+  readonly constraint?: Record<string, string | string[]>;
   readonly replace?: boolean;
   readonly plan?: boolean;
   readonly dryRun?: boolean;
@@ -29,9 +31,10 @@ export function registerDeploy(program: Command, act: Act): void {
   withRollout(withOperation(program.command("deploy [file]").description("deploy what a spec or a Compose file says, and wait until it runs")))
     .option("-f, --file <file>", "the deployment; - for stdin")
     .option("--name <name>", "instead of the file's name", ref)
-    .option("--host <host>", "run it there; may be repeated", collectRefs)
+    .option("--host <host>", "run it there; with --strategy ordered: in this order of preference; may be repeated", collectRefs)
     .option("--replicas <n>", "on that many hosts", integer(1, 1_000))
-    .option("--constraint <k=v>", "only on hosts with this label; may be repeated", pair("a label"))
+    .option("--strategy <strategy>", `which hosts: ${STRATEGIES.join(", ")}`, oneOf(STRATEGIES))
+    .option("--constraint <k=v>", "only on hosts with this label; the same label again: any of its values", anyOf("a label"))
     .option("--replace", "over an existing deployment of that name")
     .option("--plan", "show what would happen and change nothing")
     .option("--dry-run", "the same as --plan")
@@ -47,7 +50,7 @@ async function deploy(session: Session, positional: string | undefined, flags: F
   const path = flags.file ?? positional;
   if (path === undefined) throw usageError("Say what to deploy.", "skep deploy -f web.yaml");
   if (flags.file !== undefined && positional !== undefined) throw usageError(`Two files are given: ${positional} and ${flags.file}.`);
-  if (flags.host !== undefined && flags.replicas !== undefined) throw usageError("--host and --replicas exclude each other.", "Name the hosts, or say how many.");
+  if (flags.host !== undefined && flags.replicas !== undefined && flags.strategy !== "ordered") throw usageError("--host and --replicas exclude each other.", "Name the hosts, or say how many.");
   const file = await readDeployment(session, path, flags);
   const plan = flags.plan === true || flags.dryRun === true;
   const body = {
@@ -92,11 +95,14 @@ async function readDeployment(session: Session, path: string, flags: Flags): Pro
   return file;
 }
 
-/** Hosts and replicas exclude each other, so the one that is given on the command line takes the other's place. */
-function placementOf(before: unknown, { host, replicas, constraint }: Flags): { placement?: object } {
-  if (host === undefined && replicas === undefined && constraint === undefined) return {};
-  const { hosts: oldHosts, replicas: oldReplicas, ...rest } = Object(before) as Record<string, unknown>;
-  const where = host !== undefined ? { hosts: host } : replicas !== undefined ? { replicas } : { ...(oldHosts === undefined ? {} : { hosts: oldHosts }), ...(oldReplicas === undefined ? {} : { replicas: oldReplicas }) };
-  return { placement: { ...rest, ...where, ...(constraint === undefined ? {} : { constraints: constraint }) } };
+/** Where it goes is one wish: hosts, replicas or a strategy typed here take the place of the file's hosts and strategy. */
+function placementOf(before: unknown, { host, replicas, strategy, constraint }: Flags): { placement?: object } {
+  const constraints = constraint === undefined ? {} : { constraints: constraint };
+  const { hosts: oldHosts, replicas: oldReplicas, strategy: oldStrategy, ...rest } = Object(before) as Record<string, unknown>;
+  if (host === undefined && replicas === undefined && strategy === undefined) return constraint === undefined ? {} : { placement: { ...Object(before), ...constraints } };
+  const kept = (name: string, value: unknown): object => (value === undefined ? {} : { [name]: value });
+  const ordered = (strategy ?? oldStrategy) === "ordered";
+  // An order is kept when only its number changes; the number is kept when only the way of choosing changes.
+  const where = ordered ? { ...kept("hosts", host ?? oldHosts), ...kept("replicas", replicas ?? oldReplicas) } : host !== undefined ? { hosts: host } : kept("replicas", replicas ?? oldReplicas);
+  return { placement: { ...rest, ...where, ...kept("strategy", host !== undefined && strategy === undefined && !ordered ? undefined : (strategy ?? oldStrategy)), ...constraints } };
 }
-

@@ -10,11 +10,13 @@ import { toned, type Line } from "../text/line.ts";
 import { renderTable } from "../text/table.ts";
 import { formatDuration } from "../text/time.ts";
 import { healthLines, hostFacts, hostTable } from "../views/hosts.ts";
+import { registerDrain } from "./drain.ts";
 import { registerHostBundles } from "./host-bundles.ts";
 
 export function registerHost(program: Command, act: Act): void {
-  const host = program.command("host").description("the fleet's hosts: add, ls, show, check, bundle, rotate, cordon, uncordon, breaker-reset, rm");
+  const host = program.command("host").description("the fleet's hosts: add, ls, show, check, bundle, rotate, cordon, uncordon, breaker-reset, drain, rm");
   registerHostBundles(host, act);
+  registerDrain(host, act);
 
   host.command("ls").description("list hosts")
     .option("--status <status>", HOST_STATUSES.join(", "), oneOf(HOST_STATUSES))

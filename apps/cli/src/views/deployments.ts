@@ -21,9 +21,11 @@ export const deploymentTable = (deployments: readonly DeploymentJson[], now: Ins
     { title: "LAST ERROR", cell: (row) => row.last_error ?? "", gives: true },
   ], columns);
 
-function whereOf({ placement: { hosts, replicas, constraints } }: DeploymentJson): string {
-  const where = hosts !== undefined ? hosts.join(" ") : replicas === undefined ? "" : replicas === 1 ? "1 host" : `${replicas} hosts`;
-  return constraints === undefined || Object.keys(constraints).length === 0 ? where : `${where} with ${labelText(constraints)}`;
+function whereOf({ placement: { strategy, hosts, replicas, constraints } }: DeploymentJson): string {
+  const count = replicas === 1 || (replicas === undefined && strategy !== undefined) ? "1 host" : replicas === undefined ? "" : `${replicas} hosts`;
+  const where = hosts === undefined ? count : strategy === "ordered" ? `${count}, the first of ${hosts.join(" ")}` : hosts.join(" ");
+  const how = strategy === undefined || strategy === "ordered" ? where : `${where}, ${strategy}`;
+  return constraints === undefined || Object.keys(constraints).length === 0 ? how : `${how} with ${labelText(Object.fromEntries(Object.entries(constraints).map(([key, value]) => [key, [value].flat().join("|")])))}`;
 }
 
 const SHOWN_GENERATIONS = 5;

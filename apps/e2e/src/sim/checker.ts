@@ -2,7 +2,7 @@
  * The invariants (faults.md, as rulings 14 makes them exact), judged against the truth. Frozen rows, invented outcomes and
  * false deaths are judged whenever something was committed; liveness and agreement once everything is well again.
  */
-import { isOpenRollout, isTerminal, type HostStatus, type LifecycleRow, type ReachabilityState, type RolloutRecord } from "@skep/core";
+import { isOpenRollout, isTerminal, type DrainRecord, type HostStatus, type LifecycleRow, type MoveRecord, type ReachabilityState, type RolloutRecord } from "@skep/core";
 import { INTERVAL_MS, TIMINGS, type Cluster } from "./cluster.ts";
 import type { Operators } from "./operators.ts";
 import { EPOCH_MS } from "./process.ts";
@@ -29,6 +29,8 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
   const hostStatuses = new Map<string, HostStatus>();
   const rolloutVersions = new Map<string, number>();
   const reachabilities = new Map<string, ReachabilityState>();
+  const moveVersions = new Map<string, number>();
+  const drainStatuses = new Map<string, string>();
   const facts = (row: LifecycleRow): string => `${row.status} ${row.failureCode ?? ""} ${row.version}`;
   const name = (row: LifecycleRow): string => `${row.operation} ${row.id} (generation ${row.generation}, ${row.deployment})`;
 
@@ -45,6 +47,8 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
       } else if (row.status === "lost") judgeSilence(row.hostId, `${name(row)} is lost`);
     }
     for (const rollout of committed.rollouts.values()) judgeRollout(rollout);
+    for (const move of committed.moves.values()) judgeMove(move);
+    for (const drain of committed.drains.values()) judgeDrain(drain);
     for (const host of committed.hosts.values()) {
       if (hostStatuses.get(host.id) === host.status) continue;
       hostStatuses.set(host.id, host.status);
@@ -82,6 +86,28 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
     const limit = typeof rollout.policy.maxParallel === "number" ? rollout.policy.maxParallel : Math.max(1, Math.floor((Number.parseInt(rollout.policy.maxParallel, 10) / 100) * members.length));
     const between = members.filter((member) => committed.lifecycle.get((rollout.status === "rolling_back" ? member.rollbackRowId : member.rowId) ?? "")?.completedAt === undefined && (rollout.status === "rolling_back" ? member.rollback === "open" : member.state === "open"));
     if (isOpenRollout(rollout.status) && between.length > Math.max(limit, rollout.wave === 1 ? rollout.policy.canary : 0)) truth.violate("R1", `${between.length} placements of ${rollout.deployment} are between versions at once, ${limit} are allowed`);
+  }
+
+  const alive = (hostId: string, placementId?: string): readonly string[] =>
+    cluster.hosts.find((host) => host.id === hostId)!.workloads.entries().filter(({ labels, state }) => ALIVE.includes(state) && (placementId === undefined || labels.placementId === placementId)).map(({ labels }) => `${labels.component} of ${labels.placementId}`);
+
+  /** D1: what breaks first is never in two places, by what really runs. */
+  function judgeMove(move: MoveRecord): void {
+    if (moveVersions.get(move.id) !== move.version) {
+      moveVersions.set(move.id, move.version);
+      world.trace(`move ${move.id} of ${move.deployment} ${move.fromHost} to ${move.toHost} is ${move.status}: ${move.because}`);
+    }
+    if (!move.breakFirst || move.toPlacementId === undefined || move.completedAt !== undefined) return;
+    if (alive(move.fromHostId, move.fromPlacementId).length > 0 && alive(move.toHostId, move.toPlacementId).length > 0) truth.violate("D1", `${move.deployment} runs on ${move.fromHost} and on ${move.toHost} at once, and is moved by a stop first`);
+  }
+
+  /** D2: a drain that is done left nothing running at that moment. */
+  function judgeDrain(drain: DrainRecord): void {
+    if (drainStatuses.get(drain.id) === drain.status) return;
+    drainStatuses.set(drain.id, drain.status);
+    world.trace(`drain of ${drain.host} is ${drain.status}: ${drain.because}`);
+    const left = drain.status === "drained" ? alive(drain.hostId) : [];
+    if (left.length > 0) truth.violate("D2", `${drain.host} is called drained, and ${left.join(", ")} runs there`);
   }
 
   /** Outcomes are somebody's word: the agent's, or an operator's decision; silence has none. */

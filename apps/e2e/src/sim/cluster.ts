@@ -20,6 +20,7 @@ const DISPATCH_EVERY_MS = 5_000;
 const RECONCILE_EVERY_MS = 15_000;
 const ROLLOUT_EVERY_MS = 5_000;
 const PROBE_EVERY_MS = 5_000;
+const MOVE_EVERY_MS = 5_000;
 
 type Control = Awaited<ReturnType<typeof createControl>>;
 
@@ -117,6 +118,8 @@ export function createCluster({ world, policy, timings, truth, hosts: hostCount,
       const rollouts = every("rollouts", ROLLOUT_EVERY_MS, () => control.rolloutOnce());
       control.onWorkDue(() => dispatch.wake());
       control.onRolloutDue(() => rollouts.wake());
+      const moves = every("moves", MOVE_EVERY_MS, () => control.drainOnce());
+      control.onMoveDue(() => moves.wake());
     };
 
     const start = (): void => {

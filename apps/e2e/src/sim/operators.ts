@@ -36,6 +36,7 @@ const MAX_TRIES = 8;
 
 export function createOperators(world: World, cluster: Cluster, deployments: number): Operators {
   const rng = world.rng("operators");
+  const drains = world.rng("drains");
   const process: SimProcess = createProcess(world, "cli", { skewMs: 0, diesHere: () => false });
   const promised: Promised[] = [];
   const decided = new Set<string>();
@@ -93,7 +94,7 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
       depends_on: index > 0 && rng.float() < 0.5 ? ["a"] : [], stop_timeout_s: 10,
       noop: { start_ms: below(rng, rng.float() < 0.3 ? 40_000 : 2_000), ...(rng.float() < 0.06 ? { fail: { at: pick(["prepare", "start", "stop"] as const)!, message: "told to fail" } } : {}) },
     }));
-    return { driver: "noop", components };
+    return { driver: "noop", components, ...(rng.float() < 0.3 ? { stateful: true } : {}) };
   }
 
   async function act(): Promise<void> {
@@ -104,8 +105,9 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
     const late = timeout === undefined ? {} : { timeout_s: timeout };
     if (dice < 0.3) {
       const hosts = cluster.hosts.map((host) => host.id).filter(() => rng.float() < 0.6);
+      const order = rng.float() < 0.4 ? { strategy: "ordered" as const, hosts, replicas: 1 + below(rng, Math.max(1, hosts.length)) } : { hosts };
       const body = {
-        name, spec: spec(), placement: hosts.length === 0 ? { replicas: 1 } : { hosts }, reconcile: rng.float() < 0.7 ? ("auto" as const) : ("report" as const),
+        name, spec: spec(), placement: hosts.length === 0 ? { replicas: 1 } : order, reconcile: rng.float() < 0.7 ? ("auto" as const) : ("report" as const),
         replace: rng.float() < 0.8, dry_run: false, ...late, ...rollout(),
       };
       return request(`deploy ${name}`, (control, context) => control.deploy(structuredClone(body), context), body);
@@ -136,6 +138,17 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
     return cancelOne((one) => one.id === row.id);
   }
 
+  /** Now and then a host is emptied, evened out or taken back into use: with dice of its own, so that the other acts stay as they are. */
+  async function empty(): Promise<void> {
+    const host = cluster.hosts[below(drains, cluster.hosts.length)]!;
+    const dice = drains.float();
+    if (dice < 0.45) return request(`drain ${host.name}`, (control, context) => control.drainHost(host.id, { stop_pinned: dice < 0.2, dry_run: false }, context), { dice });
+    if (dice < 0.6) return request(`cancel-drain ${host.name}`, (control, context) => control.cancelDrain(host.id, context), { dice });
+    if (dice < 0.75) return request("rebalance fleet", (control, context) => control.rebalance({ dry_run: false }, context), { dice });
+    const drain = [...cluster.database.committed.drains.values()].find((one) => one.hostId === host.id && one.completedAt === undefined);
+    if (drain === undefined) await cluster.database.connect().transaction((tx) => tx.updateHost(host.id, { schedulable: true }));
+  }
+
   /** Force may have given rows up: they failed as `host_lost` by this request. */
   function noteForced(name: string, forced: boolean): void {
     if (!forced) return;
@@ -157,6 +170,14 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
         world.after(exponential(rng, meanMs), next);
       };
       world.after(2_000, next);
+      const nextDrain = (): void => {
+        if (world.nowMs() >= lastMs) return;
+        void empty().catch((error: unknown) => {
+          throw error;
+        });
+        world.after(exponential(drains, 6 * INTERVAL_MS), nextDrain);
+      };
+      world.after(4 * INTERVAL_MS, nextDrain);
     },
   };
 }

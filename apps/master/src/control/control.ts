@@ -4,8 +4,8 @@
  */
 import type { Bundle } from "@skep/protocol";
 import type {
-  acceptedOperation, bundleRequest, CertReply, createHostRequest, DeployRequest, EnrolRequest, HeartbeatReply, HeartbeatRequest, MutateRequest,
-  operationPlan, redeployRequest, RegisterReply, RegisterRequest, rollbackRequest, RolloutReply, teardownRequest,
+  acceptedOperation, bundleRequest, CertReply, createHostRequest, DeployRequest, DrainJson, DrainPlanJson, DrainRequest, EnrolRequest, HeartbeatReply, HeartbeatRequest, MutateRequest,
+  MoveJson, operationPlan, rebalanceRequest, RebalanceReply, redeployRequest, RegisterReply, RegisterRequest, rollbackRequest, RolloutReply, teardownRequest,
 } from "@skep/protocol";
 import type { HostId, HostRecord, LifecycleRow, Pin } from "@skep/core";
 import type { z } from "zod";
@@ -40,6 +40,16 @@ export interface RolloutControl {
   abortRollout(deployment: string, context: OperatorContext): Promise<Reply<RolloutReply>>;
 }
 
+/** Emptying hosts, and placements on their way from one host to another. */
+export interface MoveControl {
+  /** Cordons it and moves what is there; asked again while it is draining, the same drain goes on. */
+  drainHost(host: string, request: DrainRequest, context: OperatorContext): Promise<Reply<DrainJson | DrainPlanJson>>;
+  /** Nothing more moves; a move whose old copy still runs is taken back, any other goes to its end. The host stays cordoned. */
+  cancelDrain(host: string, context: OperatorContext): Promise<Reply<DrainJson>>;
+  cancelMove(id: string, context: OperatorContext): Promise<Reply<MoveJson>>;
+  rebalance(request: z.infer<typeof rebalanceRequest>, context: OperatorContext): Promise<Reply<RebalanceReply>>;
+}
+
 export interface AgentControl {
   register(hostId: HostId, request: RegisterRequest): Promise<RegisterReply>;
   /** Resolves after the beat is committed. `undefined` = nothing to say: 204. Beats of many hosts are committed together. */
@@ -58,9 +68,11 @@ export interface Passes {
   alertOnce(): Promise<{ events: number; alerts: number; notices: number }>;
   /** Resolves when everything that was due is on its way, and does not wait for the answers. */
   deliverOnce(): Promise<{ started: number }>;
+  /** Moves and drains. */
+  drainOnce(): Promise<{ looked: number; stepped: number }>;
 }
 
-export interface Control extends DeploymentControl, RolloutControl, LifecycleControl, ExecControl, AgentControl, WebhookControl, Passes {
+export interface Control extends DeploymentControl, RolloutControl, MoveControl, LifecycleControl, ExecControl, AgentControl, WebhookControl, Passes {
   /** When this master began to listen (database time): silence before it says nothing. */
   readonly listeningSince: () => number;
   /** This master could not hear hosts for a reason of its own: what was not heard meanwhile proves nothing. */
@@ -73,6 +85,8 @@ export interface Control extends DeploymentControl, RolloutControl, LifecycleCon
   onProbeDue(listener: () => void): void;
   /** The same for the delivery pass. */
   onDeliveryDue(listener: () => void): void;
+  /** The same for moves and drains. */
+  onMoveDue(listener: () => void): void;
   /** Gives up probes under way; resolves when every beat and every probe's result taken in is committed or refused. */
   drain(): Promise<void>;
   /** Resolves when no webhook delivery is on its way. */

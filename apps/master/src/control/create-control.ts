@@ -6,6 +6,7 @@ import { createBeats } from "./beats.ts";
 import type { Control } from "./control.ts";
 import { createDeploymentControl } from "./deployments.ts";
 import { createDispatch } from "./dispatch.ts";
+import { createDrains } from "./drains.ts";
 import { createExecControl } from "./exec.ts";
 import { createLifecycleControl } from "./lifecycle.ts";
 import { createLiveness } from "./liveness.ts";
@@ -30,6 +31,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
   let wakeDispatch: () => void = () => undefined;
   let wakeRollouts: () => void = () => undefined;
   let wakeDeliveries: () => void = () => undefined;
+  let wakeMoves: () => void = () => undefined;
   const liveness = await createLiveness(deps);
   const prober = createProber(deps, { listeningSince: liveness.listeningSince, ...extras.probing });
   const sweep = createSweep(deps, liveness.listeningSince);
@@ -53,6 +55,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     ...createAlerts(deps, { coolDownMs: extras.alertCoolDownMs ?? DEFAULT_ALERT_COOL_DOWN_MS, listeningSince: liveness.listeningSince, wake: () => wakeDeliveries() }),
     ...createWebhookControl(deps, extras.webhooks?.allowLoopback ?? false, () => wakeDeliveries()),
     ...createWebhookDeliveries(deps, extras.webhooks?.sender, () => wakeDeliveries()),
+    ...createDrains(deps, { dispatch: wake, tellCancel: tellNow, moves: () => wakeMoves() }),
     register: beats.register,
     beat: beats.beat,
     drain: async () => {
@@ -72,6 +75,9 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     },
     onDeliveryDue: (listener) => {
       wakeDeliveries = listener;
+    },
+    onMoveDue: (listener) => {
+      wakeMoves = listener;
     },
   };
 }

@@ -4,7 +4,7 @@
  * dispatcher finds committed rows, so a crash after the commit loses nothing.
  */
 import {
-  SkepError, canonicalJson, patchSpec, place, planDeploy, planMutate, planTeardown, uuidv7,
+  SkepError, canonicalJson, networkTrouble, patchSpec, place, planDeploy, planMutate, planRedeploy, planTeardown, uuidv7,
   type ChangePlan, type DeploymentId, type DeploymentRecord, type DesiredState, type FailoverWish, type GenerationRecord, type HostId,
   type PlacementRequest, type PlacementView, type PlannedPlacement, type Rejection, type RolloutAction, type RolloutMember, type RolloutWish, type RowOptions, type Spec, type Tx,
 } from "@skep/core";
@@ -16,7 +16,8 @@ import { planDryRun } from "./dry-run.ts";
 import { checkFallbacks, failoverOf } from "./failover.ts";
 import { openRow, type OpenedRow } from "./open-row.ts";
 import { refreshDeployment } from "./outcome.ts";
-import { candidates, namedHosts, requireAllowed } from "./scheduling.ts";
+import { requireNoMove } from "./move-guard.ts";
+import { candidates, misplaced, namedHosts, requireAllowed } from "./scheduling.ts";
 import { firstWave, isStaying, policyOf, startRollout, supersedeRollout, wishOf, type RolloutPlan } from "./start-rollout.ts";
 
 /** Everything a change needs to be written, after all questions are settled. */
@@ -132,14 +133,17 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
     const { deployment, views, present } = await open(tx, ref);
     if (present === undefined || deployment.desired === "absent") throw new SkepError("nothing_to_do", `${deployment.name} is ${deployment.status}`);
     const { spec: wanted, desired, full, components } = await next(present, deployment);
+    await requireNoMove(tx, deployment);
     const spec = parsedSpec(withOrder(wanted, request.rollout));
     await requireAllowed(tx, spec, views);
-    const plan = full ? planDeploy(views, views.map((view) => view.placement.hostId), desired) : planMutate(views, desired);
+    const strays = await misplaced(tx, deployment.placement.constraints, views);
+    const plan = full ? planRedeploy(views, desired) : planMutate(views, desired);
     return {
       action, deployment, isNew: false, generation: deployment.generation + 1, spec, desired, placement: deployment.placement,
-      reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS: request.timeout_s, warnings: [],
+      reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS: request.timeout_s,
+      warnings: strays.map(({ host, because }) => `it stays on ${host}, which no longer meets its constraints: ${because}; skep deploy -f FILE --replace places it anew`),
       before: present.spec, wish: deployment.rollout, failover: deployment.failover,
-      rollout: views.length === 0 ? undefined : {
+      rollout: views.every((view) => view.placement.desired === "absent") ? undefined : {
         action, whole: full, components, patchedGeneration: present.generation,
         policy: policyOf(action, deployment.desired, desired, deployment.rollout, wishOf(request.rollout)),
       },
@@ -156,8 +160,10 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         // both are a new deployment, or its placements would run under a row that says torn_down.
         const locked = held?.deletedAt === undefined && held?.name === request.name ? held : undefined;
         const views = locked === undefined ? [] : await tx.listPlacements({ deploymentId: locked.id });
+        if (locked !== undefined) await requireNoMove(tx, locked);
         const named = await namedHosts(tx, request.placement.hosts);
-        const outcome = place(await candidates(tx, views), { named, replicas: request.placement.replicas, constraints: request.placement.constraints, spec: request.spec });
+        const { strategy, replicas, constraints } = request.placement;
+        const outcome = place(await candidates(tx, views, { circuitOf: (host) => deps.agents.circuit(host).state }), { strategy, named, replicas, constraints, spec: request.spec });
         if (outcome.kind === "no_eligible_host") {
           throw new SkepError("no_eligible_host", `${outcome.wanted} wanted; ${outcome.rejected.map((r) => `${r.host}: ${r.because}`).join("; ") || "no hosts are enrolled"}`, {
             errors: outcome.rejected.map((r) => ({ pointer: `/hosts/${r.host}`, message: r.because })),
@@ -166,7 +172,13 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         const generation = (locked?.generation ?? 0) + 1;
         const deployment: DeploymentRecord = locked ?? blankDeployment(newId() as DeploymentId, request.name);
         const failover = failoverOf(request.failover);
-        const warnings = await checkFallbacks(tx, deployment, failover);
+        const warnings = [
+          ...(await checkFallbacks(tx, deployment, failover)),
+          ...outcome.hosts.flatMap((host) => {
+            const trouble = networkTrouble(host);
+            return trouble === undefined ? [] : [`${host.name}: ${trouble}; what is to be done there is offered with its next heartbeat`];
+          }),
+        ];
         const placements = settled(planDeploy(views, outcome.hosts.map((host) => host.id), "running"));
         const wish = wishOf(request.rollout);
         const before = locked === undefined ? undefined : await latestSpec(tx, locked);

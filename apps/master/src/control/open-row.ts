@@ -13,6 +13,11 @@ export interface RowToOpen {
   readonly because: string;
   /** The span that opens it. */
   readonly traceparent: string | undefined;
+  /**
+   * The placement's epoch grows, so that its agent refuses whatever is still on its way to it. For rows that keep the
+   * generation and undo what an earlier one of it asked for: a delayed copy of that one would pass the generation's floor.
+   */
+  readonly fence?: boolean | undefined;
 }
 
 export interface OpenedRow {
@@ -21,14 +26,15 @@ export interface OpenedRow {
 }
 
 /** Under the deployment's lock. Throws `operation_in_progress` where another operation was faster. */
-export async function openRow(tx: Tx, deps: Pick<ControlDeps, "clock" | "rng">, { deployment, planned, generation, timeoutS, options, action, because, traceparent }: RowToOpen): Promise<OpenedRow> {
+export async function openRow(tx: Tx, deps: Pick<ControlDeps, "clock" | "rng">, { deployment, planned, generation, timeoutS, options, action, because, traceparent, fence = false }: RowToOpen): Promise<OpenedRow> {
   const newId = (): string => uuidv7(deps.clock.now(), deps.rng);
   const { existing, hostId, desired, row } = planned;
+  const epoch = (existing?.epoch ?? 1) + (fence ? 1 : 0);
   const placementId = (existing?.id ?? newId()) as PlacementId;
   if (existing === undefined) {
-    await tx.insertPlacement({ id: placementId, deploymentId: deployment.id, hostId, desired, epoch: 1, generation });
+    await tx.insertPlacement({ id: placementId, deploymentId: deployment.id, hostId, desired, epoch, generation });
   } else {
-    const moved = await tx.casPlacement(placementId, existing.version, { desired, generation, reconcileAttempts: 0, reconcileNotBefore: null });
+    const moved = await tx.casPlacement(placementId, existing.version, { desired, generation, ...(fence ? { epoch } : {}), reconcileAttempts: 0, reconcileNotBefore: null });
     // A row of a generation that its placement does not want would be repaired away: the request comes again instead.
     if (!moved) throw new SkepError("request_in_progress", "the placement changed at the same moment", { retryAfterMs: 100 });
   }
@@ -40,7 +46,7 @@ export async function openRow(tx: Tx, deps: Pick<ControlDeps, "clock" | "rng">, 
   }
   const rowId = newId() as JobId;
   const inserted = await tx.insertLifecycle({
-    id: rowId, placementId, deploymentId: deployment.id, hostId, operation: row.operation, generation, baseGeneration: row.baseGeneration, epoch: existing?.epoch ?? 1,
+    id: rowId, placementId, deploymentId: deployment.id, hostId, operation: row.operation, generation, baseGeneration: row.baseGeneration, epoch,
     timeoutS: timeoutS ?? DEFAULT_TIMEOUT_S[row.operation], retryOf: lost?.id, options, because, traceparent,
   });
   if (inserted === "operation_in_progress") throw new SkepError("operation_in_progress");

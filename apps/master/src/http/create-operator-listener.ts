@@ -29,6 +29,7 @@ import { lifecycleRoutes } from "./routes/lifecycle.ts";
 import { logRoutes } from "./routes/logs.ts";
 import { metricRoutes } from "./routes/metrics.ts";
 import { prometheusTargetRoutes } from "./routes/prometheus-targets.ts";
+import { moveRoutes } from "./routes/moves.ts";
 import { rolloutRoutes } from "./routes/rollouts.ts";
 import { serviceRoutes } from "./routes/services.ts";
 import { systemRoutes } from "./routes/system.ts";
@@ -114,6 +115,7 @@ export async function createOperatorListener(deps: OperatorDeps): Promise<Operat
       ...rolloutRoutes(deps),
       ...serviceRoutes(deps),
       ...prometheusTargetRoutes(deps),
+      ...moveRoutes(deps),
       ...logRoutes(deps, () => streams),
       ...execRoutes(deps, () => streams),
       ...auditRoutes(deps),

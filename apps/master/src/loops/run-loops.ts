@@ -30,6 +30,8 @@ const PROBE_EVERY_MS = 250;
 const ALERTS_EVERY_MS = 1_000;
 /** Retries become due by themselves; what is new wakes the loop. */
 const DELIVERIES_EVERY_MS = 1_000;
+/** A placement that is seen to run on its new host is on both for this long at most. */
+const MOVE_EVERY_MS = 1_000;
 const EVENTS_KEPT_MS = 30 * DAY_MS;
 /** Resolved alerts and deliveries that arrived. */
 const ALERTS_KEPT_MS = 30 * DAY_MS;
@@ -61,6 +63,7 @@ export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
   const rollouts = start("rollouts", Math.min(ROLLOUT_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.rolloutOnce());
   const alerts = start("alerts", Math.min(ALERTS_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.alertOnce());
   const deliveries = start("webhooks", DELIVERIES_EVERY_MS, () => control.deliverOnce());
+  const moves = start("moves", Math.min(MOVE_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.drainOnce());
   const pins = start("pins", POLL_MS, () => deps.pins.poll());
   const retention = start("retention", HOUR_MS, () => store.retain({ eventsMs: EVENTS_KEPT_MS, idempotencyMs: IDEMPOTENCY_KEPT_MS, alertsMs: ALERTS_KEPT_MS }));
   const credentials = start("credentials", HOUR_MS, async () => deps.renewCredentials());
@@ -69,12 +72,14 @@ export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
   control.onRolloutDue(() => rollouts.wake());
   control.onProbeDue(() => probes.wake());
   control.onDeliveryDue(() => deliveries.wake());
+  control.onMoveDue(() => moves.wake());
   const unsubscribe = store.onSignal((topic) => {
     if (topic === "lifecycle") dispatch.wake();
     else if (topic === "rollouts") rollouts.wake();
+    else if (topic === "moves") moves.wake();
     else if (topic === "pins") pins.wake();
   });
-  const all = [dispatch, sweep, probes, reconcile, rollouts, alerts, deliveries, pins, retention, credentials];
+  const all = [dispatch, sweep, probes, reconcile, rollouts, alerts, deliveries, moves, pins, retention, credentials];
   return { stopped: Promise.all(all.map((one) => one.stopped)).then(() => unsubscribe()) };
 }
 

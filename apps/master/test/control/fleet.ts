@@ -144,7 +144,8 @@ export async function startControl(hostCount: number, policy: Policy = PRODUCTIO
         const ended = await work(answer);
         await beat();
         const { stepped } = await control.rolloutOnce();
-        still = ended + stepped === 0 ? still + 1 : 0;
+        const { stepped: moved } = await control.drainOnce();
+        still = ended + stepped + moved === 0 ? still + 1 : 0;
       }
     },
     setAway: async (name, away) => {

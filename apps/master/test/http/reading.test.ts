@@ -1,6 +1,6 @@
 /** Looking changes nothing, and what is shown is what the ledger holds. */
 import { OPERATOR_ROUTES, type Route } from "@skep/protocol";
-import { DEFAULT_ROLLOUT, type DeploymentId, type HostId, type JobId, type PlacementId, type RolloutId } from "@skep/core";
+import { DEFAULT_ROLLOUT, type DeploymentId, type DrainId, type HostId, type JobId, type MoveId, type PlacementId, type RolloutId } from "@skep/core";
 import pg from "pg";
 import { beforeAll, expect, test } from "vitest";
 import { NOOP, useApi } from "./use-api.ts";
@@ -10,6 +10,8 @@ let hostId = "";
 let rowId = "";
 let placementId = "";
 const rolloutId = crypto.randomUUID() as RolloutId;
+const drainId = crypto.randomUUID() as DrainId;
+const moveId = crypto.randomUUID() as MoveId;
 beforeAll(async () => {
   hostId = (await api.activeHost("seen-01")).id;
   await api.activeHost("seen-02");
@@ -23,6 +25,13 @@ beforeAll(async () => {
   await api.store.transaction((tx) => tx.insertRollout({
     id: rolloutId, deploymentId: row.deployment_id as DeploymentId, deployment: "seen", action: "redeploy", status: "running", generation: 1, desired: "running", baseGeneration: undefined, baseDesired: "running",
     policy: { ...DEFAULT_ROLLOUT }, components: undefined, patchedGeneration: undefined, whole: true, timeoutS: undefined, wave: 1, members, because: "the first wave is open",
+  }));
+  // Open, with a placement and a move to judge as they are read.
+  const drain = { id: drainId, hostId: hostId as HostId, host: "seen-01", status: "draining" as const, stopPinned: false, because: "asked" };
+  await api.store.transaction((tx) => tx.insertDrain(drain));
+  await api.store.transaction(async (tx) => tx.insertMove({
+    id: moveId, deploymentId: row.deployment_id as DeploymentId, deployment: "seen", reason: "drain", drainId, status: "pending", fromPlacementId: placementId as PlacementId, fromHostId: hostId as HostId, fromHost: "seen-01",
+    toHostId: (await tx.findHost("seen-02"))!.id, toHost: "seen-02", toPlacementId: undefined, desired: "running", breakFirst: false, slot: undefined, because: "asked",
   }));
 });
 
@@ -54,6 +63,17 @@ test("no GET writes anything, and neither does asking the hosts", async () => {
   // The comparison is not blind: one write is seen.
   await api.call("PATCH", "/v1/hosts/seen-01", { body: { notes: "touched" } });
   expect(await everything()).not.toBe(before);
+});
+
+test("a drain and its moves are shown as they are judged when they are read", async () => {
+  expect((await api.call("GET", "/v1/hosts/seen-01/drain")).json).toMatchObject({ id: drainId, status: "draining", because: "1 moving", placements: [{ deployment: "seen", state: "moving", to_host: "seen-02", move_id: moveId, because: expect.stringContaining("a rollout of the deployment is open") as string }] });
+  expect((await api.call("GET", "/v1/moves?host=seen-02&open=true")).json.items).toMatchObject([{ id: moveId, because: expect.stringContaining("a rollout of the deployment is open") as string }]);
+  expect((await api.call("GET", "/v1/moves?open=false")).json.items).toEqual([]);
+  expect((await api.call("GET", "/v1/explain/host/seen-01")).json.reasons[0]).toMatchObject({ code: "draining", next: expect.stringContaining("skep host drain seen-01") as string });
+  expect((await api.call("GET", "/v1/explain/deployment/seen")).json.reasons).toEqual(expect.arrayContaining([expect.objectContaining({ code: "move_pending" })]));
+  expect((await api.call("GET", "/v1/hosts/seen-02/drain")).json.code).toBe("drain_not_found");
+  expect((await api.call("POST", `/v1/moves/${rolloutId}/cancel`, { body: {} })).json.code).toBe("move_not_found");
+  expect((await api.call("PATCH", "/v1/hosts/seen-01", { body: { schedulable: true } })).json).toMatchObject({ code: "host_draining", status: 409 });
 });
 
 test("a rollout is shown with its placements, and with what it waits for as it is asked", async () => {

@@ -72,7 +72,7 @@ describe("bodies", () => {
 
   const writing = (OPERATOR_ROUTES as readonly Route[]).filter((route) => route.method !== "GET");
   test.each(writing.map((route) => [route.id, route] as const))("%s refuses a field it does not know", async (_id, route) => {
-    const url = route.path.replace(/:(id|host|deployment|webhook|delivery)/g, "0199a3c4-0000-7000-8000-000000000001");
+    const url = route.path.replace(/:(id|host|deployment|webhook|delivery|move)/g, "0199a3c4-0000-7000-8000-000000000001");
     const answer = await api.call(route.method, url, { body: { definitely_unknown: 1 } });
     expect(answer.json.code).toBe("invalid_request");
     expect(answer.json.errors.map((error: { pointer: string }) => error.pointer)).toContain("/definitely_unknown");

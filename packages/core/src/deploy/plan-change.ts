@@ -48,9 +48,18 @@ export function planDeploy(existing: readonly ExistingPlacement[], hosts: readon
  * taken over: whether that one was applied is unknown, so the change must not depend on it.
  */
 export function planMutate(existing: readonly ExistingPlacement[], desired: "running" | "stopped"): ChangePlan {
+  // What is to be gone stays so: a move or an earlier deploy has left it behind, and a change in place must not bring it back.
+  const [leaving, staying] = [existing.filter(isLeaving), existing.filter((item) => !isLeaving(item))];
   const known = ({ placement, openRow }: ExistingPlacement): boolean => placement.appliedGeneration !== undefined && openRow?.status !== "lost";
-  return withoutConflicts(existing, existing.map((item) => planned(item, desired, known(item) ? "mutate" : "deploy")));
+  return withoutConflicts(existing, [...staying.map((item) => planned(item, desired, known(item) ? "mutate" : "deploy")), ...leaving.map((item) => planned(item, "absent", "teardown"))]);
 }
+
+/** The whole spec again where it is, and nowhere else. */
+export function planRedeploy(existing: readonly ExistingPlacement[], desired: "running" | "stopped"): ChangePlan {
+  return planDeploy(existing, existing.filter((item) => !isLeaving(item)).map(({ placement }) => placement.hostId), desired);
+}
+
+const isLeaving = ({ placement }: ExistingPlacement): boolean => placement.desired === "absent";
 
 export function planTeardown(existing: readonly ExistingPlacement[]): ChangePlan {
   return withoutConflicts(existing, existing.map((item) => planned(item, "absent", "teardown")));

@@ -4,9 +4,12 @@ import type { LifecycleRow } from "../lifecycle/row.ts";
 import type { Reason } from "../liveness/decide-health.ts";
 import type { DeploymentRecord } from "../ports/records.ts";
 import type { PlacementView } from "../ports/store.ts";
+import type { MoveRecord } from "../moves/record.ts";
+import type { Rejection } from "../placement/place.ts";
 import type { RolloutRecord } from "../rollout/record.ts";
 import type { Instant } from "../time.ts";
 import type { ExplainedState } from "./explain-lifecycle.ts";
+import { explainMoves } from "./explain-moves.ts";
 import { explainPlacement } from "./explain-placement.ts";
 import { explainRollout } from "./explain-rollout.ts";
 
@@ -19,19 +22,26 @@ export interface DeploymentExplainFacts {
   readonly rollout: RolloutRecord | undefined;
   /** What the open rollout waits for, as just decided. */
   readonly waitingFor: string | undefined;
+  /** Open ones, each with what it waits for. */
+  readonly moves: readonly MoveRecord[];
+  /** Hosts of its placements that do not meet its constraints. */
+  readonly misplaced: readonly Rejection[];
   readonly now: Instant;
 }
 
 /** More than a person reads; the rest is counted and said. */
 const MAX_EXPLAINED = 10;
 
-export function explainDeployment({ deployment, placements, rows, rollout, waitingFor, now }: DeploymentExplainFacts): ExplainedState {
+export function explainDeployment({ deployment, placements, rows, rollout, waitingFor, moves, misplaced, now }: DeploymentExplainFacts): ExplainedState {
   const { name, desired } = deployment;
   if (deployment.deletedAt !== undefined) {
     return { summary: `${name} is torn down.`, reasons: [{ code: "torn_down", message: "Every placement was torn down.", next: "Deploy it again under the same name if you want it back.", since: deployment.deletedAt }] };
   }
   const off = placements.filter((view) => visiblePlacement(view).state !== desired || view.openRow !== undefined || view.hostStatus !== "active");
-  const reasons: Reason[] = explainRollout(rollout, deployment, waitingFor);
+  const reasons: Reason[] = [...explainRollout(rollout, deployment, waitingFor), ...explainMoves(moves)];
+  for (const { host, because } of misplaced.slice(0, MAX_EXPLAINED)) {
+    reasons.push({ code: "constraint_not_met", message: `It is on ${host}, which does not meet its constraints: ${because}. Nothing moves by itself for that.`, next: `Place it anew: skep deploy -f FILE --replace, or empty the host: skep host drain ${host}.` });
+  }
   for (const view of off.slice(0, MAX_EXPLAINED)) {
     const lastRow = rows.find((row) => row.placementId === view.placement.id);
     const explained = explainPlacement({ view, lastRow, reconcile: deployment.reconcile, rollout, now });

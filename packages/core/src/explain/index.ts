@@ -2,5 +2,6 @@
 export * from "./explain-lifecycle.ts";
 export * from "./explain-placement.ts";
 export * from "./explain-rollout.ts";
+export * from "./explain-moves.ts";
 export * from "./explain-deployment.ts";
 export * from "./explain-host.ts";

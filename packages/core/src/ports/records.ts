@@ -44,6 +44,8 @@ export interface HostLiveness {
   readonly seq: number;
   readonly opSeq: number | undefined;
   readonly phase: AgentPhase | undefined;
+  /** The newest beat in which it could look at its workloads: what it reports is true as of then. */
+  readonly observedAt: Instant | undefined;
 }
 
 /** The last full snapshot of a host, as it stood in `sinceSeq` and in every beat since. */
@@ -97,11 +99,19 @@ export const DEPLOYMENT_STATUSES = [
 ] as const;
 export type DeploymentStatus = (typeof DEPLOYMENT_STATUSES)[number];
 
-/** What the operator asked of placement: names or a number of replicas. */
+export const STRATEGIES = ["spread", "ordered", "cheapest"] as const;
+/** How hosts are chosen where none are pinned: the emptiest · the first of `hosts` that is eligible · the one of the least `cost_per_hour`. */
+export type Strategy = (typeof STRATEGIES)[number];
+
+/** Labels a host must have: the value, or any of a list. */
+export type Constraints = Readonly<Record<string, string | readonly string[]>>;
+
+/** What the operator asked of placement. `hosts` without `ordered` pins: exactly these; with it they are the order of preference. */
 export interface PlacementRequest {
+  readonly strategy?: Strategy | undefined;
   readonly hosts?: readonly string[] | undefined;
   readonly replicas?: number | undefined;
-  readonly constraints?: Readonly<Record<string, string>> | undefined;
+  readonly constraints?: Constraints | undefined;
 }
 
 export interface DeploymentRecord {

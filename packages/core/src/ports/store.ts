@@ -11,10 +11,11 @@ import type { PlacementFacts } from "../deploy/visible-state.ts";
 import type { ObservedState, ReportedPlacement } from "../agent/observed.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
 import type { Pin } from "../enrolment/decide-pin.ts";
-import type { AlertId, DeploymentId, Fingerprint, HostId, JobId, PlacementId, RolloutId, TokenId, WebhookDeliveryId, WebhookId } from "../ids.ts";
+import type { AlertId, DeploymentId, DrainId, Fingerprint, HostId, JobId, MoveId, PlacementId, RolloutId, TokenId, WebhookDeliveryId, WebhookId } from "../ids.ts";
 import type { HostStatus } from "../liveness/decide-host.ts";
 import type { LifecycleRow, RowChange, RowOptions, StepResult } from "../lifecycle/row.ts";
 import type { LifecycleStatus, Operation } from "../lifecycle/states.ts";
+import type { DrainPatch, DrainRecord, MovePatch, MoveRecord, NewDrain, NewMove } from "../moves/record.ts";
 import type { NewRollout, RolloutPatch, RolloutRecord } from "../rollout/record.ts";
 import type { FleetGauges } from "../metrics/fleet-gauges.ts";
 import type { JobInventory } from "../sweep/decide-sweep.ts";
@@ -53,6 +54,15 @@ export interface LifecycleQuery extends Page {
 
 export interface RolloutQuery extends Page {
   readonly deploymentId?: DeploymentId | undefined;
+  readonly open?: boolean | undefined;
+  readonly newestFirst?: boolean | undefined;
+}
+
+export interface MoveQuery extends Page {
+  readonly deploymentId?: DeploymentId | undefined;
+  /** From it or to it. */
+  readonly hostId?: HostId | undefined;
+  readonly drainId?: DrainId | undefined;
   readonly open?: boolean | undefined;
   readonly newestFirst?: boolean | undefined;
 }
@@ -169,6 +179,11 @@ export interface Reads {
   listLifecycle(query: LifecycleQuery): Promise<readonly LifecycleRow[]>;
   findRollout(id: string): Promise<RolloutRecord | undefined>;
   listRollouts(query: RolloutQuery): Promise<readonly RolloutRecord[]>;
+  findMove(id: string): Promise<MoveRecord | undefined>;
+  listMoves(query: MoveQuery): Promise<readonly MoveRecord[]>;
+  /** The host's open drain, or its last one. */
+  findDrain(hostId: HostId): Promise<DrainRecord | undefined>;
+  listOpenDrains(page: Page): Promise<readonly DrainRecord[]>;
   fleetCounts(): Promise<FleetCounts>;
   /** For a scrape: one statement, however large the fleet. A host is late when its last beat is older than `lateAfterMs`. */
   fleetGauges(options: { readonly lateAfterMs: number }): Promise<FleetGauges>;
@@ -313,6 +328,14 @@ export interface Tx extends Reads {
   /** The deployment already has an open rollout → "rollout_open" and nothing is written. */
   insertRollout(rollout: NewRollout): Promise<"inserted" | "rollout_open">;
   casRollout(id: RolloutId, expectedVersion: number, patch: RolloutPatch): Promise<boolean>;
+  /** The old placement already has an open move → "move_open" and nothing is written. */
+  insertMove(move: NewMove): Promise<"inserted" | "move_open">;
+  /** An open move only. False also where the slot is another move's: the fleet's limit holds whoever begins at the same moment. */
+  casMove(id: MoveId, expectedVersion: number, patch: MovePatch): Promise<boolean>;
+  /** The host already has an open drain → "drain_open" and nothing is written. */
+  insertDrain(drain: NewDrain): Promise<"inserted" | "drain_open">;
+  /** An open drain only. */
+  casDrain(id: DrainId, expectedVersion: number, patch: DrainPatch): Promise<boolean>;
   /** The placement already has an open row → "operation_in_progress" and nothing is written. */
   insertLifecycle(row: NewLifecycleRow): Promise<"inserted" | "operation_in_progress">;
   /** Locks and reads rows by id, in id order, so that two batches cannot deadlock. */
@@ -455,7 +478,7 @@ export interface Store extends Reads {
   close(): Promise<void>;
 }
 
-export const SIGNAL_TOPICS = ["lifecycle", "pins", "events", "rollouts"] as const;
+export const SIGNAL_TOPICS = ["lifecycle", "pins", "events", "rollouts", "moves"] as const;
 export type SignalTopic = (typeof SIGNAL_TOPICS)[number];
 
 export type { StepResult };

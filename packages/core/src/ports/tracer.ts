@@ -7,7 +7,7 @@ import { cleanTraceparent } from "../trace/traceparent.ts";
 import type { Instant } from "../time.ts";
 
 /** Names are few and fixed, so that nothing of a request can get into one. A route is the table's pattern, never a URL. */
-export type SpanName = `${HttpMethod} /${string}` | "dispatch" | "offer" | "accept" | "job" | "settle" | `step ${StepWord}` | "send delta" | "apply delta" | "adopt" | "reconcile" | "rollout step";
+export type SpanName = `${HttpMethod} /${string}` | "dispatch" | "offer" | "accept" | "job" | "settle" | `step ${StepWord}` | "send delta" | "apply delta" | "adopt" | "reconcile" | "rollout step" | "move";
 type StepWord = "look" | "prepare" | "start" | "healthy" | "stop" | "remove" | "undo";
 export type SpanKind = "internal" | "server" | "client" | "producer" | "consumer";
 

@@ -1,16 +1,23 @@
 /** Deployments and what is asked of them. */
-import { COMPONENT_STATES, DEPLOYMENT_STATUSES, DESIRED_STATES, MAX_FALLBACKS, OBSERVED_STATES, OPERATIONS, RECONCILE_MODES, UPDATE_ORDERS } from "@skep/core";
+import { COMPONENT_STATES, DEPLOYMENT_STATUSES, DESIRED_STATES, MAX_FALLBACKS, OBSERVED_STATES, OPERATIONS, RECONCILE_MODES, STRATEGIES, UPDATE_ORDERS } from "@skep/core";
 import { z } from "zod";
-import { counterSchema, idSchema, labelsSchema, listOf, nameSchema, pageQuery, refSchema } from "../common.ts";
+import { cleanText, counterSchema, idSchema, labelName, listOf, nameSchema, pageQuery, refSchema } from "../common.ts";
 import { PLAN_ACTIONS } from "../commands.ts";
 import { componentSchema, containerSchema, probeSchema, specSchema } from "../spec.ts";
 import { time, timeOrNull } from "./time.ts";
 
+/** Labels a host must have: the value, or any of a list. */
+export const constraintsSchema = z.record(labelName, z.union([cleanText(255), z.array(cleanText(255)).min(1).max(64)])).refine((constraints) => Object.keys(constraints).length <= 64, "at most 64 labels");
+/** `hosts` pins the deployment to exactly these; with `ordered` they are the order of preference. */
 export const placementRequest = z.strictObject({
+  strategy: z.enum(STRATEGIES).optional(),
   hosts: z.array(refSchema).min(1).max(1000).optional(),
   replicas: z.int().min(1).max(1000).optional(),
-  constraints: labelsSchema.optional(),
-}).refine((p) => p.hosts === undefined || p.replicas === undefined, "give hosts or replicas, not both");
+  constraints: constraintsSchema.optional(),
+}).refine((p) => p.hosts === undefined || p.replicas === undefined || p.strategy === "ordered", "give hosts or replicas, not both")
+  .refine((p) => p.strategy !== "ordered" || p.hosts !== undefined, "ordered needs hosts: the order of preference")
+  .refine((p) => p.strategy === undefined || p.strategy === "ordered" || p.hosts === undefined, "hosts pins it to exactly these: leave strategy out, or make it ordered")
+  .refine((p) => p.strategy !== "ordered" || p.hosts === undefined || (p.replicas ?? 1) <= p.hosts.length, "more replicas than hosts in the order");
 /** How a change in place goes through the placements; what is left out has a safe default (docs/rollouts.md). */
 export const rolloutRequest = z.strictObject({
   max_parallel: z.union([z.int().min(1).max(1000), z.string().regex(/^([1-9][0-9]?|100)%$/, "must be a number or a share from 1% to 100%")]).optional(),
@@ -135,7 +142,7 @@ export const deploymentView = z.object({
   desired: z.enum(DESIRED_STATES),
   generation: counterSchema,
   reconcile: z.enum(RECONCILE_MODES),
-  placement: z.object({ hosts: z.array(z.string()).optional(), replicas: z.int().optional(), constraints: z.record(z.string(), z.string()).optional() }),
+  placement: z.object({ strategy: z.enum(STRATEGIES).optional(), hosts: z.array(z.string()).optional(), replicas: z.int().optional(), constraints: z.record(z.string(), z.union([z.string(), z.array(z.string())])).optional() }),
   /** An older master does not say. */
   failover: z.object({ fallbacks: z.array(z.string()) }).default({ fallbacks: [] }),
   last_error: z.string().nullable(),

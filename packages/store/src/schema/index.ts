@@ -6,6 +6,7 @@ export * from "./tokens.ts";
 export * from "./deployments.ts";
 export * from "./placements.ts";
 export * from "./rollouts.ts";
+export * from "./moves.ts";
 export * from "./lifecycle.ts";
 export * from "./ledgers.ts";
 export * from "./api-tokens.ts";

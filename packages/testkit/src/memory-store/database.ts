@@ -13,6 +13,7 @@ import { gaugeReads } from "./gauges.ts";
 import { hostReads, hostWrites } from "./hosts.ts";
 import { identityReads, identityWrites } from "./identity.ts";
 import { lifecycleReads, lifecycleWrites } from "./lifecycle.ts";
+import { moveReads, moveWrites } from "./moves.ts";
 import { passStatements } from "./passes.ts";
 import { reachabilityWrites } from "./reachability.ts";
 import { rolloutReads, rolloutWrites } from "./rollouts.ts";
@@ -173,6 +174,7 @@ function readsOf(context: Context): Sync<Reads> {
     ...gaugeReads(context),
     ...rolloutReads(context),
     ...serviceReads(context),
+    ...moveReads(context),
     ...lifecycleReads(context),
     ...eventReads(context),
     ...alertReads(context),
@@ -186,6 +188,7 @@ function writesOf(context: Context): Sync<Omit<Tx, keyof Reads>> {
     ...identityWrites(context),
     ...deploymentWrites(context),
     ...rolloutWrites(context),
+    ...moveWrites(context),
     ...lifecycleWrites(context),
     ...eventWrites(context),
     ...alertWrites(context),

@@ -13,7 +13,7 @@ export function viewOf({ state }: Context, host: HostRecord): HostView {
     host,
     reachability: state.reachability.get(host.id),
     liveness: liveness && {
-      hostId: liveness.hostId, lastHeartbeatAt: liveness.lastHeartbeatAt, bootId: liveness.bootId, seq: liveness.seq, opSeq: liveness.opSeq, phase: liveness.phase,
+      hostId: liveness.hostId, lastHeartbeatAt: liveness.lastHeartbeatAt, bootId: liveness.bootId, seq: liveness.seq, opSeq: liveness.opSeq, phase: liveness.phase, observedAt: liveness.observedAt,
     },
     report: report && {
       hostId: report.hostId, bootId: report.bootId, opSeq: report.opSeq, receivedAt: report.receivedAt, sinceSeq: report.sinceSeq, jobIds: report.jobIds,

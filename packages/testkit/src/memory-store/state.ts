@@ -1,7 +1,7 @@
 /** The tables of the ledger in memory, and what every statement needs besides them. */
 import type {
-  AlertRecord, ApiToken, AuditRecord, DeploymentRecord, EnrolmentToken, EventRecord, GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, Instant,
-  LifecycleRow, ObservedRecord, PlacementRecord, Policy, Reachability, RingBeat, RolloutRecord, SignalTopic, WebhookDelivery, WebhookRecord,
+  AlertRecord, ApiToken, AuditRecord, DeploymentRecord, DrainRecord, EnrolmentToken, EventRecord, GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, Instant,
+  LifecycleRow, MoveRecord, ObservedRecord, PlacementRecord, Policy, Reachability, RingBeat, RolloutRecord, SignalTopic, WebhookDelivery, WebhookRecord,
 } from "@skep/core";
 import { Table } from "./table.ts";
 
@@ -41,7 +41,7 @@ export interface Counter {
 }
 
 const TABLES = [
-  "hosts", "reachability", "liveness", "reports", "rings", "certs", "tokens", "deployments", "generations", "placements", "observed", "rollouts", "lifecycle", "events",
+  "hosts", "reachability", "liveness", "reports", "rings", "certs", "tokens", "deployments", "generations", "placements", "observed", "rollouts", "moves", "drains", "lifecycle", "events",
   "audit", "idempotency", "apiTokens", "counters", "alertCursor", "alerts", "webhooks", "webhookDeliveries",
 ] as const;
 
@@ -59,6 +59,8 @@ export interface State {
   /** `observedAt` is when it last changed; the host's liveness says how fresh it is. */
   readonly observed: Table<ObservedRecord>;
   readonly rollouts: Table<RolloutRecord>;
+  readonly moves: Table<MoveRecord>;
+  readonly drains: Table<DrainRecord>;
   readonly lifecycle: Table<LifecycleRow>;
   readonly events: Table<StoredEvent>;
   readonly audit: Table<AuditRecord>;

@@ -10,6 +10,7 @@ import { gaugeRules } from "./gauges.ts";
 import { hostRules } from "./hosts.ts";
 import { ledgerRules } from "./ledgers.ts";
 import { lifecycleRules } from "./lifecycle.ts";
+import { moveRules } from "./moves.ts";
 import { passRules } from "./passes.ts";
 import { reachabilityRules } from "./reachability.ts";
 import { rolloutRules } from "./rollouts.ts";
@@ -21,7 +22,7 @@ export type { OpenedStore } from "./world.ts";
 
 /** Gives each group of rules an empty store of its own. */
 export function storeConformance(name: string, makeStore: () => Promise<OpenedStore>): void {
-  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, reachability: reachabilityRules, rollouts: rolloutRules, services: serviceRules, ledgers: ledgerRules, gauges: gaugeRules, alerts: alertRules };
+  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, reachability: reachabilityRules, rollouts: rolloutRules, services: serviceRules, moves: moveRules, ledgers: ledgerRules, gauges: gaugeRules, alerts: alertRules };
   describe(`${name} keeps the store's contract`, () => {
     for (const [noun, rules] of Object.entries(groups)) {
       describe(noun, () => {

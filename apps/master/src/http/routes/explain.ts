@@ -1,7 +1,12 @@
 /** Why something is as it is: core's words, with the last events beside them. */
-import { PRODUCTION_POLICY, SkepError, explainDeployment, explainHost, explainLifecycle, explainPlacement, isUuid, traceIdOf, type EventFilter, type EventRecord, type ExplainedState, type PlacementId } from "@skep/core";
+import {
+  PRODUCTION_POLICY, SkepError, decideDrain, explainDeployment, explainHost, explainLifecycle, explainPlacement, isOpenDrain, isUuid, traceIdOf, type EventFilter, type EventRecord, type ExplainedDrain, type ExplainedState, type HostView,
+  type PlacementId,
+} from "@skep/core";
 import { EXPLAIN_KINDS, explanation, refSchema } from "@skep/protocol";
 import { z } from "zod";
+import { asOfNow, loadDrain } from "../../control/move-facts.ts";
+import { misplaced } from "../../control/scheduling.ts";
 import { waitingFor } from "../../control/rollout-facts.ts";
 import { loadHealth } from "../health-facts.ts";
 import { requireDeployment } from "../readers.ts";
@@ -13,6 +18,8 @@ import { timeOrNull } from "../views/time.ts";
 const EVENTS = 10;
 /** How far back the newest row of a placement is looked for. */
 const ROWS = 100;
+/** One moves at a time; a rebalance may have as many waiting as it has placements. */
+const MOVES = 10;
 /** Events have no filter by placement or row: this many of their deployment's are looked through. */
 const EVENTS_SEARCHED = 200;
 
@@ -28,21 +35,31 @@ interface Explained {
 export function explainRoutes(deps: OperatorDeps): RouteDefinition[] {
   const { store } = deps;
 
+  const explainedDrain = async (view: HostView): Promise<ExplainedDrain | undefined> => {
+    const record = await store.findDrain(view.host.id);
+    return record && { record, decision: isOpenDrain(record.status) ? decideDrain(record, await loadDrain(store, view, record)) : undefined };
+  };
+
   const explain = async (kind: (typeof EXPLAIN_KINDS)[number], ref: string): Promise<Explained> => {
     switch (kind) {
       case "host": {
         const { view, facts } = await loadHealth(deps, ref);
-        return { id: view.host.id, name: view.host.name, state: explainHost(facts), filter: { hostId: view.host.id } };
+        return { id: view.host.id, name: view.host.name, state: explainHost(facts, await explainedDrain(view)), filter: { hostId: view.host.id } };
       }
       case "deployment": {
         const deployment = await requireDeployment(store, ref);
-        const [placements, rows, [rollout], now] = await Promise.all([
+        const [open, placements, rows, [rollout], now] = await Promise.all([
+          store.listMoves({ deploymentId: deployment.id, open: true, limit: MOVES }),
           store.listPlacements({ deploymentId: deployment.id }),
           store.listLifecycle({ deployment: deployment.id, limit: ROWS, newestFirst: true }),
           store.listRollouts({ deploymentId: deployment.id, limit: 1, newestFirst: true }),
           store.now(),
         ]);
-        return { id: deployment.id, name: deployment.name, state: explainDeployment({ deployment, placements, rows, rollout, waitingFor: await waitingFor(store, rollout, PRODUCTION_POLICY), now }), filter: { deploymentId: deployment.id } };
+        const moves = await Promise.all(open.map((move) => asOfNow(store, move)));
+        const state = explainDeployment({
+          deployment, placements, rows, rollout, waitingFor: await waitingFor(store, rollout, PRODUCTION_POLICY), moves, misplaced: await misplaced(store, deployment.placement.constraints, placements), now,
+        });
+        return { id: deployment.id, name: deployment.name, state, filter: { deploymentId: deployment.id } };
       }
       case "placement": {
         const view = isUuid(ref) ? await store.findPlacement(ref as PlacementId) : undefined;

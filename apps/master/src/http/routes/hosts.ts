@@ -1,5 +1,5 @@
 /** Hosts: created, looked at, changed, given up. Identity is the identity module's; here is only its HTTP. */
-import { SkepError, toIso, type HostRecord } from "@skep/core";
+import { SkepError, isOpenDrain, toIso, type HostRecord } from "@skep/core";
 import {
   bundleRequest, certList, createHostReply, createHostRequest, deleteHostQuery, heartbeatRing, hostList, hostListQuery, hostView, refSchema, updateHostRequest,
 } from "@skep/protocol";
@@ -83,6 +83,8 @@ export function hostRoutes(deps: OperatorDeps): RouteDefinition[] {
           const before = await requireHost(tx, ref);
           if (before.status === "decommissioned") throw new SkepError("host_decommissioned");
           if (Object.values(body).every((value) => value === undefined)) return before;
+          const drain = body.schedulable === true ? await tx.findDrain(before.id) : undefined;
+          if (drain !== undefined && isOpenDrain(drain.status)) throw new SkepError("host_draining", `${before.name} is ${drain.status}: what it is to lose would come back; cancel its drain first: skep host drain ${before.name} --cancel`);
           const address = body.address ?? before.address;
           const port = body.agent_port ?? before.agentPort;
           if ((body.address !== undefined || body.agent_port !== undefined) && address !== undefined && port !== 0) {

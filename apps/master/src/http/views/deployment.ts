@@ -13,9 +13,10 @@ export const deploymentJson = (deployment: DeploymentRecord): DeploymentJson => 
   generation: deployment.generation,
   reconcile: deployment.reconcile,
   placement: {
+    ...(deployment.placement.strategy === undefined ? {} : { strategy: deployment.placement.strategy }),
     ...(deployment.placement.hosts === undefined ? {} : { hosts: [...deployment.placement.hosts] }),
     ...(deployment.placement.replicas === undefined ? {} : { replicas: deployment.placement.replicas }),
-    ...(deployment.placement.constraints === undefined ? {} : { constraints: { ...deployment.placement.constraints } }),
+    ...(deployment.placement.constraints === undefined ? {} : { constraints: Object.fromEntries(Object.entries(deployment.placement.constraints).map(([key, value]) => [key, typeof value === "string" ? value : [...value]])) }),
   },
   failover: { fallbacks: [...(deployment.failover.fallbacks ?? [])] },
   last_error: deployment.lastError ?? null,
