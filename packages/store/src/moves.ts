@@ -73,7 +73,9 @@ export async function casMove(db: Db, id: MoveId, expectedVersion: number, patch
 }
 
 export async function findDrain(db: Db, hostId: HostId): Promise<DrainRecord | undefined> {
-  const row = await first(db.select().from(drains).where(eq(drains.hostId, hostId)).orderBy(desc(drains.id)).limit(1));
+  // By the database's clock, the open one first: ids carry the clock of the master that made them.
+  const open = inArray(drains.status, [...OPEN_DRAIN_STATUSES]);
+  const row = await first(db.select().from(drains).where(eq(drains.hostId, hostId)).orderBy(desc(open), desc(drains.createdAt), desc(drains.id)).limit(1));
   return row && drainOf(row);
 }
 

@@ -156,6 +156,8 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
       for (const { labels, state } of host.workloads.entries()) {
         const row = committed.lifecycle.get(labels.jobId);
         if (row?.status !== "failed" || !ALIVE.includes(state) || labels.generation !== row.generation || operators.decided.has(row.id)) continue;
+        // A drain's stop keeps the generation: that it failed says itself that what it was to stop is there.
+        if (committed.placements.get(row.placementId)?.desired === "stopped") continue;
         const told = row.steps.some((step) => !step.ok && step.name.includes(labels.component));
         if (!told) truth.violate("I5", `${name(row)} failed (${row.failureCode ?? ""}: ${row.because ?? ""}), and its ${labels.component} is ${state} on ${host.name}`);
       }

@@ -8,7 +8,7 @@ import { candidateOf, candidates, preferredOf } from "./scheduling.ts";
 /** More open moves than any fleet has at once: a rebalance leaves as many waiting as it likes. */
 const ALL = 10_000;
 /** How far back the newest row of a placement is looked for, and the last end of an operation on a host. */
-const ROWS = 20;
+const ROWS = 200;
 const HOST_ROWS = 500;
 
 type MoveReads = Pick<Reads, "now" | "findDeployment" | "findGeneration" | "findHostView" | "listPlacements" | "listLifecycle" | "listRollouts" | "listMoves">;
@@ -58,8 +58,12 @@ export const originOf = async (reads: Pick<Reads, "listLifecycle">, view: Placem
 
 /** A host has one placement of a deployment at a time, so its newest row is among the newest of both. */
 async function lastRowOf(reads: Pick<Reads, "listLifecycle">, { placement }: PlacementView): Promise<LifecycleRow | undefined> {
-  const rows = await reads.listLifecycle({ deployment: placement.deploymentId, host: placement.hostId, limit: ROWS, newestFirst: true });
-  return rows.find((row) => row.placementId === placement.id);
+  return newestOf(await reads.listLifecycle({ deployment: placement.deploymentId, host: placement.hostId, limit: ROWS, newestFirst: true }), placement.id);
+}
+
+/** By the database's clock: ids carry that of the master that made them, and two masters' clocks differ. */
+function newestOf(rows: readonly LifecycleRow[], placementId: string): LifecycleRow | undefined {
+  return rows.filter((row) => row.placementId === placementId).reduce<LifecycleRow | undefined>((newest, row) => (newest === undefined || row.createdAt > newest.createdAt ? row : newest), undefined);
 }
 
 /** `drain`: undefined for a plan of one that does not exist. */
@@ -76,7 +80,7 @@ export async function loadDrain(reads: DrainReads, host: HostView, drain: Pick<D
     const deployment = await reads.findDeployment(deploymentId);
     if (deployment === undefined) continue;
     placements.push({
-      view, deployment, lastRow: rows.find((row) => row.placementId === id) ?? (await lastRowOf(reads, view)), spec: (await reads.findGeneration(deploymentId, generation))?.spec, rolloutOpen: rolling.has(deploymentId),
+      view, deployment, lastRow: newestOf(rows, id) ?? (await lastRowOf(reads, view)), spec: (await reads.findGeneration(deploymentId, generation))?.spec, rolloutOpen: rolling.has(deploymentId),
       held: all.filter((one) => one.placement.deploymentId === deploymentId).map((one) => one.placement.hostId),
       preferred: deployment.placement.strategy === "ordered" ? preferredOf(deployment.placement, hosts) : undefined,
     });

@@ -1,5 +1,5 @@
 /** Drains, moves and rebalancing over the ledger in memory, with hosts that say in real beats what they run. */
-import { type SkepError, type DrainRecord, type MoveRecord } from "@skep/core";
+import { type JobId, type SkepError, type DrainRecord, type MoveRecord } from "@skep/core";
 import { deployRequest, drainRequest, mutateRequest, rebalanceRequest, redeployRequest, teardownRequest, type DrainJson, type DrainPlanJson, type PendingJob, type RebalanceReply } from "@skep/protocol";
 import { describe, expect, test } from "vitest";
 import { startControl, type Fleet, type Outcome } from "./fleet.ts";
@@ -329,6 +329,22 @@ describe("a drain", () => {
     const told = (host: string): string[] => fleet.jobs.filter((one) => one.host === host).map(({ job }) => `${job.operation} generation ${job.generation} epoch ${job.epoch}`);
     expect(told("web-1")).toEqual(["deploy generation 1 epoch 1", "deploy generation 1 epoch 2", "deploy generation 1 epoch 3"]);
     expect(told("web-2")).toEqual(["deploy generation 1 epoch 1", "teardown generation 1 epoch 2"]);
+  });
+
+  test("which row is the newest is the database's clock to say, not the name that a master with another clock gave it", async () => {
+    const fleet = await startControl(2);
+    await deploy(fleet, "app", { replicas: 1 });
+    await fleet.settle(good);
+    fleet.clock.advance(5_000);
+    const [view] = await fleet.store.listPlacements({});
+    const { id: placementId, deploymentId, hostId, version } = view!.placement;
+    const id = "00000000-0000-7000-8000-000000000001" as JobId;
+    await fleet.store.transaction(async (tx) => {
+      await tx.casPlacement(placementId, version, { desired: "absent" });
+      await tx.insertLifecycle({ id, placementId, deploymentId, hostId, operation: "teardown", generation: 1, epoch: 1, timeoutS: 60, because: "test" });
+      await tx.casLifecycle({ id, expectedVersion: 1, status: "failed", failureCode: "agent_error", error: "device busy", because: "test" });
+    });
+    expect(await drain(fleet, "web-1")).toMatchObject({ placements: [{ state: "blocked", because: "it was not removed: device busy" }] });
   });
 
   test("a plan leaves no trace", async () => {

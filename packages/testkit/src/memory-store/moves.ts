@@ -15,7 +15,7 @@ export function moveReads({ state }: Context): Sync<Pick<Reads, "findMove" | "li
       if (query.newestFirst !== true) return afterPage(found, query);
       return found.sort((a, b) => byId(b, a)).filter((move) => query.after === undefined || move.id < query.after).slice(0, query.limit);
     },
-    findDrain: (hostId) => [...state.drains.values()].filter((drain) => drain.hostId === hostId).sort(byId).at(-1),
+    findDrain: (hostId) => [...state.drains.values()].filter((drain) => drain.hostId === hostId).sort((a, b) => Number(isOpenDrain(a.status)) - Number(isOpenDrain(b.status)) || a.createdAt - b.createdAt || byId(a, b)).at(-1),
     listOpenDrains: (page) => afterPage([...state.drains.values()].filter((drain) => isOpenDrain(drain.status)), page),
   };
 }

@@ -102,6 +102,16 @@ export function moveRules(world: () => World): void {
     expect((await store.listOpenDrains({ limit: 500, after: second.id })).map((drain) => drain.id)).not.toContain(second.id);
   });
 
+  test("the open drain is the host's, whatever a master with another clock called it", async () => {
+    const { store } = world();
+    const hostId = await world().host();
+    const [later, first] = [newDrain(hostId), newDrain(hostId)];
+    await store.transaction((tx) => tx.insertDrain(first));
+    await store.transaction((tx) => tx.casDrain(first.id, 1, { status: "drained" }));
+    await store.transaction((tx) => tx.insertDrain(later));
+    expect((await store.findDrain(hostId))!.id).toBe(later.id);
+  });
+
   test("a host's view says when it could last look at its workloads", async () => {
     const placed = await world().placed();
     const seenAt = async () => (await world().store.findHostView(placed.hostId))?.liveness?.observedAt;
