@@ -81,6 +81,17 @@ TABLE deployments
   version counter NOT NULL DEFAULT 1
   rollout jsonb NOT NULL DEFAULT '{}'::jsonb
   failover jsonb NOT NULL DEFAULT '{}'::jsonb;
+TABLE drains
+  id uuid NOT NULL
+  host_id uuid NOT NULL
+  host text NOT NULL
+  status text NOT NULL
+  stop_pinned boolean NOT NULL
+  because text NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  completed_at timestamp with time zone
+  version counter NOT NULL DEFAULT 1;
 TABLE enrollment_tokens
   id uuid NOT NULL
   host_id uuid NOT NULL
@@ -240,6 +251,29 @@ TABLE lifecycle WITH (fillfactor=70)
   progress_at timestamp with time zone
   job_phase text
   traceparent text;
+TABLE moves
+  id uuid NOT NULL
+  deployment_id uuid NOT NULL
+  deployment text NOT NULL
+  reason text NOT NULL
+  drain_id uuid
+  status text NOT NULL
+  from_placement_id uuid NOT NULL
+  from_host_id uuid NOT NULL
+  from_host text NOT NULL
+  to_host_id uuid NOT NULL
+  to_host text NOT NULL
+  to_placement_id uuid
+  desired text NOT NULL
+  break_first boolean NOT NULL
+  cancel_requested boolean NOT NULL DEFAULT false
+  slot integer
+  because text NOT NULL
+  progress_at timestamp with time zone NOT NULL DEFAULT now()
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  completed_at timestamp with time zone
+  version counter NOT NULL DEFAULT 1;
 TABLE observed WITH (fillfactor=70)
   placement_id uuid NOT NULL
   host_id uuid NOT NULL
@@ -333,6 +367,10 @@ deployments CONSTRAINT deployments_desired CHECK ((desired = ANY (ARRAY['running
 deployments CONSTRAINT deployments_pkey PRIMARY KEY (id);
 deployments CONSTRAINT deployments_reconcile CHECK ((reconcile = ANY (ARRAY['auto'::text, 'report'::text])));
 deployments CONSTRAINT deployments_status CHECK ((status = ANY (ARRAY['pending'::text, 'deploying'::text, 'active'::text, 'degraded'::text, 'failed'::text, 'tearing_down'::text, 'torn_down'::text, 'teardown_failed'::text])));
+drains CONSTRAINT drains_ended_has_end CHECK (((status = ANY (ARRAY['drained'::text, 'cancelled'::text])) = (completed_at IS NOT NULL)));
+drains CONSTRAINT drains_host_id_fkey FOREIGN KEY (host_id) REFERENCES hosts(id);
+drains CONSTRAINT drains_pkey PRIMARY KEY (id);
+drains CONSTRAINT drains_status CHECK ((status = ANY (ARRAY['draining'::text, 'blocked'::text, 'drained'::text, 'cancelled'::text])));
 enrollment_tokens CONSTRAINT enrollment_tokens_claim_whole CHECK ((((claimed_at IS NULL) = (claimed_spki IS NULL)) AND ((claimed_at IS NULL) = (cert_pem IS NULL))));
 enrollment_tokens CONSTRAINT enrollment_tokens_host_id_fkey FOREIGN KEY (host_id) REFERENCES hosts(id);
 enrollment_tokens CONSTRAINT enrollment_tokens_pkey PRIMARY KEY (id);
@@ -382,6 +420,18 @@ lifecycle CONSTRAINT lifecycle_sent_when CHECK (((phase = 'queued'::text) OR (st
 lifecycle CONSTRAINT lifecycle_status CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'lost'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text, 'superseded'::text])));
 lifecycle CONSTRAINT lifecycle_terminal_has_end CHECK (((status = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text, 'superseded'::text])) = (completed_at IS NOT NULL)));
 lifecycle CONSTRAINT lifecycle_traceparent CHECK ((traceparent ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$'::text));
+moves CONSTRAINT moves_active_has_slot CHECK (((status = ANY (ARRAY['starting'::text, 'stopping'::text, 'returning'::text])) = (slot IS NOT NULL)));
+moves CONSTRAINT moves_deployment_id_fkey FOREIGN KEY (deployment_id) REFERENCES deployments(id);
+moves CONSTRAINT moves_desired CHECK ((desired = ANY (ARRAY['running'::text, 'stopped'::text])));
+moves CONSTRAINT moves_drain_id_fkey FOREIGN KEY (drain_id) REFERENCES drains(id);
+moves CONSTRAINT moves_ended_has_end CHECK (((status = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text])) = (completed_at IS NOT NULL)));
+moves CONSTRAINT moves_from_host_id_fkey FOREIGN KEY (from_host_id) REFERENCES hosts(id);
+moves CONSTRAINT moves_from_placement_id_fkey FOREIGN KEY (from_placement_id) REFERENCES placements(id);
+moves CONSTRAINT moves_pkey PRIMARY KEY (id);
+moves CONSTRAINT moves_reason CHECK ((reason = ANY (ARRAY['drain'::text, 'rebalance'::text])));
+moves CONSTRAINT moves_status CHECK ((status = ANY (ARRAY['pending'::text, 'starting'::text, 'stopping'::text, 'returning'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text])));
+moves CONSTRAINT moves_to_host_id_fkey FOREIGN KEY (to_host_id) REFERENCES hosts(id);
+moves CONSTRAINT moves_to_placement_id_fkey FOREIGN KEY (to_placement_id) REFERENCES placements(id);
 observed CONSTRAINT observed_host_id_fkey FOREIGN KEY (host_id) REFERENCES hosts(id);
 observed CONSTRAINT observed_pkey PRIMARY KEY (placement_id);
 observed CONSTRAINT observed_placement_id_fkey FOREIGN KEY (placement_id) REFERENCES placements(id);
@@ -413,6 +463,8 @@ CREATE INDEX alerts_firing_by_host ON public.alerts USING btree (host_id) WHERE 
 CREATE INDEX alerts_notice_due ON public.alerts USING btree (notify_at) WHERE (notify_at IS NOT NULL);
 CREATE UNIQUE INDEX alerts_one_firing ON public.alerts USING btree (key) WHERE (state = 'firing'::text);
 CREATE UNIQUE INDEX deployments_live_name ON public.deployments USING btree (name) WHERE (deleted_at IS NULL);
+CREATE INDEX drains_by_host ON public.drains USING btree (host_id, id);
+CREATE UNIQUE INDEX drains_one_open ON public.drains USING btree (host_id) WHERE (status = ANY (ARRAY['draining'::text, 'blocked'::text]));
 CREATE INDEX enrollment_tokens_by_expiry ON public.enrollment_tokens USING btree (expires_at);
 CREATE INDEX enrollment_tokens_by_host ON public.enrollment_tokens USING btree (host_id);
 CREATE INDEX events_by_deployment ON public.events USING btree (deployment_id, id) WHERE (deployment_id IS NOT NULL);
@@ -431,6 +483,10 @@ CREATE INDEX lifecycle_due ON public.lifecycle USING btree (next_dispatch_at) WH
 CREATE UNIQUE INDEX lifecycle_one_open ON public.lifecycle USING btree (placement_id) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'lost'::text]));
 CREATE INDEX lifecycle_open ON public.lifecycle USING btree (id) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'lost'::text]));
 CREATE INDEX lifecycle_open_by_host ON public.lifecycle USING btree (host_id, id) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'lost'::text]));
+CREATE INDEX moves_by_deployment ON public.moves USING btree (deployment_id, id);
+CREATE INDEX moves_by_drain ON public.moves USING btree (drain_id) WHERE (drain_id IS NOT NULL);
+CREATE UNIQUE INDEX moves_one_open ON public.moves USING btree (from_placement_id) WHERE (status = ANY (ARRAY['pending'::text, 'starting'::text, 'stopping'::text, 'returning'::text]));
+CREATE UNIQUE INDEX moves_one_per_slot ON public.moves USING btree (slot);
 CREATE INDEX placements_by_deployment ON public.placements USING btree (deployment_id, id);
 CREATE INDEX placements_by_host ON public.placements USING btree (host_id, id) WHERE (removed_at IS NULL);
 CREATE UNIQUE INDEX placements_once_per_host ON public.placements USING btree (deployment_id, host_id) WHERE (removed_at IS NULL);
@@ -468,9 +524,11 @@ BEGIN
 END $function$;
 
 -- triggers
+CREATE TRIGGER drains_notify AFTER INSERT OR UPDATE ON public.drains FOR EACH STATEMENT EXECUTE FUNCTION notify_topic('moves');
 CREATE TRIGGER events_notify AFTER INSERT ON public.events FOR EACH STATEMENT EXECUTE FUNCTION notify_topic('events');
 CREATE CONSTRAINT TRIGGER host_certs_bump_pins AFTER INSERT OR DELETE OR UPDATE ON public.host_certs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION bump_pin_version();
 CREATE CONSTRAINT TRIGGER hosts_bump_pins AFTER UPDATE OF status, rotation_wanted ON public.hosts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.rotation_wanted IS DISTINCT FROM new.rotation_wanted) OR ((old.status IS DISTINCT FROM new.status) AND (('decommissioned'::text = old.status) OR ('decommissioned'::text = new.status))))) EXECUTE FUNCTION bump_pin_version();
 CREATE TRIGGER lifecycle_notify AFTER INSERT ON public.lifecycle FOR EACH STATEMENT EXECUTE FUNCTION notify_topic('lifecycle');
 CREATE TRIGGER lifecycle_terminal_frozen BEFORE UPDATE ON public.lifecycle FOR EACH ROW WHEN ((old.status = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text, 'superseded'::text]))) EXECUTE FUNCTION freeze_terminal_lifecycle();
+CREATE TRIGGER moves_notify AFTER INSERT OR UPDATE ON public.moves FOR EACH STATEMENT EXECUTE FUNCTION notify_topic('moves');
 CREATE TRIGGER rollouts_notify AFTER INSERT OR UPDATE ON public.rollouts FOR EACH STATEMENT EXECUTE FUNCTION notify_topic('rollouts');

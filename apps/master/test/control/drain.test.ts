@@ -1,40 +1,9 @@
 /** Drains, moves and rebalancing over the ledger in memory, with hosts that say in real beats what they run. */
-import { type JobId, type SkepError, type DrainRecord, type MoveRecord } from "@skep/core";
-import { deployRequest, drainRequest, mutateRequest, rebalanceRequest, redeployRequest, teardownRequest, type DrainJson, type DrainPlanJson, type PendingJob, type RebalanceReply } from "@skep/protocol";
+import { type JobId } from "@skep/core";
+import { drainRequest, mutateRequest, redeployRequest, teardownRequest, type DrainPlanJson, type PendingJob } from "@skep/protocol";
 import { describe, expect, test } from "vitest";
 import { startControl, type Fleet, type Outcome } from "./fleet.ts";
-
-const good = (): Outcome => "succeeded";
-const SPEC = { driver: "noop", components: [{ name: "web" }] };
-const deploy = (fleet: Fleet, name: string, placement: object, patch: object = {}, spec: object = SPEC) => fleet.control.deploy(deployRequest.parse({ name, spec, placement, ...patch }), fleet.context());
-const drain = async (fleet: Fleet, host: string, request: object = {}): Promise<DrainJson> => (await fleet.control.drainHost(host, drainRequest.parse(request), fleet.context())).body as DrainJson;
-const drainOf = async (fleet: Fleet, host: string): Promise<DrainRecord> => (await fleet.store.findDrain((await fleet.store.findHost(host))!.id))!;
-const moves = (fleet: Fleet): Promise<readonly MoveRecord[]> => fleet.store.listMoves({ limit: 100 });
-const where = async (fleet: Fleet, name: string): Promise<string[]> => (await fleet.store.listPlacements({})).filter((view) => view.placement.deployment === name).map((view) => view.hostName).sort();
-const kinds = async (fleet: Fleet): Promise<string[]> => (await fleet.store.recentEvents(500)).map((event) => event.kind).filter((kind) => kind.startsWith("host.dr") || kind.startsWith("move."));
-const label = async (fleet: Fleet, host: string, labels: Record<string, string>) => fleet.store.transaction(async (tx) => tx.updateHost((await tx.findHost(host))!.id, { labels }));
-const cordon = async (fleet: Fleet, host: string, schedulable = false) => fleet.store.transaction(async (tx) => tx.updateHost((await tx.findHost(host))!.id, { schedulable }));
-
-/** Everything that is told to hosts, with who runs what at that moment. */
-function watched(answer: (host: string, job: PendingJob) => Outcome | undefined = good): { readonly told: string[]; readonly most: () => number; readonly answer: (host: string, job: PendingJob) => Outcome | undefined } {
-  const told: string[] = [];
-  const running = new Set<string>();
-  let most = 0;
-  return {
-    told, most: () => most,
-    answer: (host, job) => {
-      const outcome = answer(host, job);
-      const up = job.operation !== "teardown" && job.desired === "running";
-      if (outcome !== undefined) told.push(`${job.operation === "teardown" ? "remove" : up ? "run" : "stop"} ${host}${outcome === "succeeded" ? "" : " failed"}`);
-      if (outcome === "succeeded") {
-        if (up) running.add(host);
-        else running.delete(host);
-        most = Math.max(most, running.size);
-      }
-      return outcome;
-    },
-  };
-}
+import { good, SPEC, deploy, drain, drainOf, moves, where, kinds, label, cordon, watched } from "./draining.ts";
 
 describe("a drain", () => {
   test("moves what can move, the new copy seen running before the old one goes, and is done only on the host's own word", async () => {
@@ -425,80 +394,5 @@ describe("taking it back", () => {
     await fleet.settle(good);
     expect((await drainOf(fleet, "web-1")).status).toBe("drained");
     expect((await fleet.store.listPlacements({})).map((view) => `${view.hostName} ${view.placement.generation}`).sort()).toEqual(["web-2 2", "web-3 2"]);
-  });
-});
-
-describe("strategies", () => {
-  test("cheapest takes the least cost, and says of every other host why not", async () => {
-    const fleet = await startControl(3);
-    await label(fleet, "web-2", { cost_per_hour: "0.12" });
-    await label(fleet, "web-3", { cost_per_hour: "dear" });
-    await deploy(fleet, "app", { strategy: "cheapest" });
-    expect(await where(fleet, "app")).toEqual(["web-2"]);
-    await expect(deploy(fleet, "two", { strategy: "cheapest", replicas: 2 })).rejects.toMatchObject({
-      code: "no_eligible_host",
-      errors: [{ pointer: "/hosts/web-1", message: "label cost_per_hour is not set, cheapest needs it" }, { pointer: "/hosts/web-3", message: 'label cost_per_hour is "dear", which is not a non-negative number' }],
-    });
-  });
-
-  test("a change in place leaves it on a host that no longer meets its constraints and warns; a deploy places it anew", async () => {
-    const fleet = await startControl(2);
-    await label(fleet, "web-1", { region: "eu" });
-    await deploy(fleet, "app", { constraints: { region: "eu" } });
-    await fleet.settle(good);
-    await label(fleet, "web-1", { region: "us" });
-    const reply = await fleet.control.redeploy("app", redeployRequest.parse({}), fleet.context());
-    expect((reply.body as { warnings: string[] }).warnings).toEqual([expect.stringContaining("label region is us, eu is required")]);
-    await fleet.settle(good);
-    const error = await deploy(fleet, "app", { constraints: { region: "eu" } }, { replace: true }).then(() => undefined, (reason: unknown) => reason as SkepError);
-    expect(error).toMatchObject({ code: "no_eligible_host" });
-    await label(fleet, "web-2", { region: "eu" });
-    await deploy(fleet, "app", { constraints: { region: "eu" } }, { replace: true });
-    await fleet.settle(good);
-    expect(await where(fleet, "app")).toEqual(["web-2"]);
-  });
-});
-
-describe("rebalance", () => {
-  const rebalance = async (fleet: Fleet, dryRun: boolean): Promise<RebalanceReply> => (await fleet.control.rebalance(rebalanceRequest.parse({ dry_run: dryRun }), fleet.context())).body;
-
-  test("evens out spread deployments with the fewest moves, and leaves pinned, ordered and stateful ones alone", async () => {
-    const fleet = await startControl(3);
-    await cordon(fleet, "web-2");
-    await cordon(fleet, "web-3");
-    for (let index = 0; index < 4; index++) await deploy(fleet, `app-${index}`, { replicas: 1 });
-    await deploy(fleet, "db", { replicas: 1 }, {}, { ...SPEC, stateful: true });
-    await deploy(fleet, "fixed", { hosts: ["web-1"] });
-    await fleet.settle(good);
-    await cordon(fleet, "web-2", true);
-    await cordon(fleet, "web-3", true);
-    const plan = await rebalance(fleet, true);
-    expect(plan.status).toBe("dry_run");
-    expect(plan.moves.map((move) => `${move.deployment} ${move.from_host} ${move.to_host}`)).toEqual(["app-0 web-1 web-2", "app-1 web-1 web-3", "app-2 web-1 web-2", "app-3 web-1 web-3"]);
-    expect(plan.hosts.map((host) => `${host.host} ${host.before} ${host.after}`)).toEqual(["web-1 6 2", "web-2 0 2", "web-3 0 2"]);
-    expect(plan.left_out).toEqual([{ deployment: "db", because: "it is stateful: a move would stop it first" }, { deployment: "fixed", because: "pinned by hosts" }]);
-    expect(await moves(fleet)).toEqual([]);
-    const begun = await rebalance(fleet, false);
-    expect(begun).toMatchObject({ status: "accepted" });
-    expect(begun.moves.map(({ move_id: _id, ...move }) => move)).toEqual(plan.moves.map(({ move_id: _id, ...move }) => move));
-    // Asked again while they are under way, there is nothing more to do.
-    const again = await rebalance(fleet, false);
-    expect(again.status).toBe("nothing_to_do");
-    expect(again.left_out.slice(0, 4)).toEqual([0, 1, 2, 3].map((index) => ({ deployment: `app-${index}`, because: "it is moving already" })));
-    await fleet.settle(good);
-    expect((await moves(fleet)).map((move) => `${move.reason} ${move.status}`)).toEqual(Array.from({ length: 4 }, () => "rebalance succeeded"));
-    expect((await rebalance(fleet, false)).status).toBe("nothing_to_do");
-  });
-
-  test("a move whose turn comes when its host is cordoned is not made", async () => {
-    const fleet = await startControl(2);
-    await cordon(fleet, "web-2");
-    for (let index = 0; index < 2; index++) await deploy(fleet, `app-${index}`, { replicas: 1 });
-    await fleet.settle(good);
-    await cordon(fleet, "web-2", true);
-    await rebalance(fleet, false);
-    await cordon(fleet, "web-2");
-    await fleet.settle(good);
-    expect(await moves(fleet)).toMatchObject([{ status: "cancelled", because: expect.stringContaining("cordoned") as string }]);
   });
 });
