@@ -18,7 +18,7 @@ export function gaugeRules(world: () => World): void {
     });
   });
 
-  test("hosts by status, by their last probe and by their agent's version; the dead and the unborn are left out of the latter two", async () => {
+  test("hosts by status, by whether masters reach them and by their agent's version; the dead and the unborn are left out of the latter two", async () => {
     const { store } = world();
     const [old, other, gone] = [await world().host(), await world().host(), await world().host()];
     await world().host(undefined, { heard: false });
@@ -26,9 +26,10 @@ export function gaugeRules(world: () => World): void {
     for (const [id, version] of [[old, "0.1.0"], [other, "0.2.0"], [gone, "0.2.0"]] as const) await speak(id, version);
     const more = await world().host();
     await speak(more, "0.2.0");
-    await store.transaction((tx) => tx.recordProbe(old, false, "refused"));
-    await store.transaction((tx) => tx.recordProbe(other, true, undefined));
-    await store.transaction((tx) => tx.recordProbe(gone, false, "refused"));
+    await store.transaction(async (tx) => {
+      const records = await tx.lockReachability([old, other, gone]);
+      await tx.casReachability(records.map((record) => ({ ...record, state: record.hostId === other ? ("reachable" as const) : ("unreachable" as const) })));
+    });
     await store.transaction((tx) => tx.decommissionHost(gone));
     const seen = await read();
     expect(seen.hosts).toMatchObject({ pending: 1, active: 3, decommissioned: 1 });
