@@ -2,6 +2,7 @@
  * The master, put together: control, identity, three listeners, loops. Built of what it is given; reads no environment,
  * no clock of its own and no file, so that a test can run several in one process.
  */
+import { setMaxListeners } from "node:events";
 import { SkepError, PRODUCTION_POLICY, timingsFor, type Clock, type Logger, type Policy, type Rng, type Store, type Tracer } from "@skep/core";
 import { certFacts, type Authority } from "@skep/pki";
 import { createBackgroundTasks, createIdTracer, specHash } from "@skep/runtime";
@@ -16,7 +17,7 @@ import { createOperatorListener } from "./http/create-operator-listener.ts";
 import type { OperatorLimits } from "./http/settings.ts";
 import { createIdentity } from "./identity/create-identity.ts";
 import { createMasterCredentials } from "./identity/master-credentials.ts";
-import { runLoops } from "./loops/run-loops.ts";
+import { MAX_LOOPS, runLoops } from "./loops/run-loops.ts";
 import { createMasterMetrics, DEFAULT_METRIC_HOSTS } from "./metrics/create-metrics.ts";
 import { observedStore } from "./metrics/observed-store.ts";
 import type { MasterConfig } from "./config.ts";
@@ -131,6 +132,8 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
   });
 
   const stop = new AbortController();
+  // Every loop listens to it twice at most; Node warns of more than ten as of a leak, on a stderr that is read as JSON.
+  setMaxListeners(2 * MAX_LOOPS, stop.signal);
   let loops: { readonly stopped: Promise<void> } | undefined;
   let closing: Promise<void> | undefined;
 

@@ -25,7 +25,7 @@ export function createApi(url: string, token: string): Api {
       bodyTimeout: 20_000,
     });
     const text = await reply.body.text();
-    return { status: reply.statusCode, body: (text === "" ? undefined : JSON.parse(text)) as never, headers: reply.headers };
+    return { status: reply.statusCode, body: (text === "" ? undefined : /json/.test(String(reply.headers["content-type"])) ? JSON.parse(text) : text) as never, headers: reply.headers };
   };
   return {
     url, token, call,

@@ -40,6 +40,9 @@ const IDEMPOTENCY_KEPT_MS = DAY_MS;
 /** Spread, so that masters that started together do not sweep together. */
 const JITTER = 0.1;
 
+/** More than there are; far fewer than a leak would make. */
+export const MAX_LOOPS = 16;
+
 /** Starts all loops; resolves when every one of them has ended after the signal. */
 export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
   const { control, timings, store } = deps;
