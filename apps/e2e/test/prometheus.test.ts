@@ -1,10 +1,8 @@
 /**
- * A real Prometheus with the configuration, the rules and the dashboards that deploy/ ships, on a real fleet: a master, an
- * agent that it reaches on its loopback listener, and one that it reaches through the master only.
+ * A real Prometheus with the configuration, the rules and the dashboards that deploy/ ships, on a real fleet: it finds the
+ * agents at the master and scrapes them through it, and one of them on its loopback listener as well.
  */
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { eventually, findPrometheus, promtool, tempDir } from "@skep/testkit";
@@ -28,10 +26,8 @@ const queries = readdirSync(join(DEPLOY, "grafana")).flatMap((file) =>
 describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
   const site = useFleet("prometheus", { intervalMs: 500 });
   let prometheus: Prometheus;
-  let discovery: Server;
   let token: string;
   let direct: Agent;
-  let through: Agent;
   let doomed: Agent;
   const localUrl = (agent: Agent): string => (JSON.parse(agent.program()!.stdout().trim().split("\n").at(-1)!) as { local_url: string }).local_url;
 
@@ -40,23 +36,12 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
     const config = join(tempDir("agent-config"), "agent.toml");
     writeFileSync(config, BOOT);
     direct = await fleet.addAgent("bee-1", { env: { SKEP_AGENT_CONFIG: config } });
-    through = await fleet.addAgent("bee-2");
+    await fleet.addAgent("bee-2");
     doomed = await fleet.addAgent("bee-3");
     const made = await fleet.api.post<{ secret?: string; token: string }>("/v1/tokens", { name: "prometheus", role: "viewer" });
     expect(made.status).toBe(201);
     token = made.body.token;
     const apiHost = new URL(fleet.api.url).host;
-    // In the form of the master's own /v1/sd/prometheus: an agent is a path of the master, or where Prometheus may go itself.
-    const agents = [
-      { targets: [new URL(localUrl(direct)).host], labels: { __meta_skep_host: "bee-1" } },
-      { targets: [apiHost], labels: { __metrics_path__: `/v1/hosts/${through.hostId}/metrics`, __meta_skep_host: "bee-2" } },
-    ];
-    discovery = createServer((request, response) => {
-      response.writeHead(200, { "content-type": "application/json" });
-      response.end(JSON.stringify(request.url?.includes("role=agents") === true ? agents : []));
-    });
-    await new Promise<void>((resolve) => discovery.listen(0, "127.0.0.1", resolve));
-
     const dir = tempDir("prometheus");
     cpSync(join(DEPLOY, "prometheus"), dir, { recursive: true });
     writeFileSync(join(dir, "skep.token"), token);
@@ -65,14 +50,12 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
       expect(text).toMatch(from);
       text = text.replace(from, to);
     }
-    text = text.replaceAll("http://127.0.0.1:8080/v1/sd/", `http://127.0.0.1:${(discovery.address() as AddressInfo).port}/v1/sd/`).replace("127.0.0.1:8080", apiHost);
-    writeFileSync(join(dir, "prometheus.yml"), text);
+    text = text.replaceAll("127.0.0.1:8080", apiHost);
+    // Beside what is shipped: a Prometheus on the host itself asks the agent's own listener.
+    writeFileSync(join(dir, "prometheus.yml"), `${text}\n  - job_name: on-the-host\n    static_configs: [{ targets: ["${new URL(localUrl(direct)).host}"], labels: { host: bee-1 } }]\n`);
     prometheus = await startPrometheus(dir);
   });
-  afterAll(async () => {
-    await prometheus?.stop();
-    discovery?.close();
-  });
+  afterAll(() => prometheus?.stop());
 
   test("what both processes give out, promtool finds nothing to mend in", async () => {
     const bearer = { headers: { authorization: `Bearer ${token}` } };
@@ -89,10 +72,10 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
       const { activeTargets } = await prometheus.api("/targets?state=active");
       const seen = (activeTargets as { labels: Record<string, string>; health: string; lastError: string }[]).map(({ labels, health, lastError }) => `${labels["job"]} ${labels["host"] ?? ""} ${health} ${lastError}`.trim()).sort();
       status(seen.join("; "));
-      return seen.length === 3 && seen.every((one) => one.endsWith(" up")) ? seen : undefined;
-    }, { what: "three targets are up", timeoutMs: 60_000 });
-    expect(up).toEqual(["skep-agents bee-1 up", "skep-agents bee-2 up", "skep-master  up"]);
-    expect((await prometheus.query("worker_agent_startup_total")).map(({ labels, value }) => `${labels["instance"]} ${value}`).sort()).toEqual(["bee-1 1", "bee-2 1"]);
+      return seen.length === 5 && seen.every((one) => one.endsWith(" up")) ? seen : undefined;
+    }, { what: "the targets are up", timeoutMs: 60_000 });
+    expect(up).toEqual(["on-the-host bee-1 up", "skep-agents bee-1 up", "skep-agents bee-2 up", "skep-agents bee-3 up", "skep-master  up"]);
+    expect((await prometheus.query('worker_agent_startup_total{job="skep-agents"}')).map(({ labels, value }) => `${labels["instance"]} ${value}`).sort()).toEqual(["bee-1 1", "bee-2 1", "bee-3 1"]);
   });
 
   test("the rules load, and one dead host of three is an alert on its way", async () => {

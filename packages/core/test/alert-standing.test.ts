@@ -7,7 +7,10 @@ const alert = (rule: string, patch: Partial<AlertRecord> = {}): AlertRecord => (
 interface Wish {
   readonly host?: string;
   readonly boot?: string;
-  readonly probe?: { readonly at: number; readonly ok: boolean };
+  /** When it last answered a probe. */
+  readonly answered?: number;
+  readonly reached?: string;
+  readonly flapping?: boolean;
   readonly deployment?: string;
   readonly deleted?: boolean;
   readonly state?: string;
@@ -19,7 +22,7 @@ interface Wish {
 }
 /** Everything is bad unless the wish says otherwise. */
 const subjects = (wish: Wish = {}): AlertSubjects => ({
-  host: { host: { status: wish.host ?? "unreachable", lastProbe: wish.probe }, report: wish.boot === undefined ? undefined : { boot: { state: wish.boot } } },
+  host: { host: { status: wish.host ?? "unreachable" }, reachability: { state: wish.reached ?? "unreachable", lastOkAt: wish.answered, flapping: wish.flapping ?? true }, report: wish.boot === undefined ? undefined : { boot: { state: wish.boot } } },
   deployment: { status: wish.deployment ?? "deploying", deletedAt: wish.deleted === true ? 1 : undefined },
   placement: {
     placement: { desired: "running", generation: 2, removedAt: wish.removed === true ? 1 : undefined }, hostStatus: wish.host ?? "active",
@@ -34,8 +37,9 @@ const CASES: readonly (readonly [rule: string, goesOn: readonly Wish[], over: re
   ["host_suspect", [{ host: "suspect" }], [{ host: "active" }, { host: "unreachable" }]],
   ["boot_blocked", [{ boot: "blocked" }, { boot: "starting" }], [{ boot: "complete" }, { boot: "degraded" }, {}]],
   ["boot_degraded", [{ boot: "degraded" }, { boot: "waiting" }], [{ boot: "complete" }, { boot: "blocked" }, {}]],
-  ["breaker_open", [{}, { probe: { at: 120_000, ok: false } }, { probe: { at: 119_999, ok: true } }], [{ probe: { at: 120_000, ok: true } }]],
-  ["identity_mismatch", [{}, { probe: { at: 200_000, ok: false } }], [{ probe: { at: 120_000, ok: true } }]],
+  ["breaker_open", [{}, { answered: 119_999 }], [{ answered: 120_000 }]],
+  ["identity_mismatch", [{}, { answered: 1 }], [{ answered: 120_000 }]],
+  ["host_network_unreachable", [{}, { reached: "unknown" }], [{ reached: "reachable" }]],
   ["operation_lost", [{ row: "lost" }], [{ row: "running" }, { row: "failed" }, {}]],
   ["operation_needs_decision", [{ row: "lost" }], [{ row: "succeeded" }, {}]],
   ["deployment_failed", [{ deployment: "failed" }, { deployment: "deploying" }, { deployment: "tearing_down" }], [{ deployment: "active" }, { deployment: "degraded" }]],
@@ -46,7 +50,7 @@ const CASES: readonly (readonly [rule: string, goesOn: readonly Wish[], over: re
   ["rollout_rolling_back", [{ rollout: "rolling_back" }, {}], [{ rollout: "rolled_back" }, { rollout: "running" }]],
   ["rollout_failed", [{ rollout: "failed" }, {}], [{ rollout: "running" }, { rollout: "succeeded" }]],
   ["rollout_paused", [{ rollout: "paused" }, {}], [{ rollout: "running" }]],
-  ["host_flapping", [{}, { host: "active" }], [{ host: "decommissioned" }]],
+  ["host_flapping", [{}, { host: "active" }], [{ flapping: false }, { host: "decommissioned" }]],
 ];
 
 describe.each(CASES)("%s", (rule, goesOn, over) => {

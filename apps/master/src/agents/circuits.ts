@@ -50,6 +50,8 @@ export interface Circuits {
 }
 
 interface Entry {
+  /** As it was last called. */
+  host: HostRecord;
   breaker: Breaker;
   readonly calls: CallMetrics;
   address: string | undefined;
@@ -74,9 +76,10 @@ export function createCircuits(deps: { readonly clock: Clock; readonly pinsOf: (
     const address = agentUrlOf(host);
     let entry = entries.get(host.id);
     if (entry === undefined) {
-      entry = { breaker: CLOSED_BREAKER, calls: createCallMetrics(clock.mono()), address, resets: host.breakerResets, lastFailureAt: undefined };
+      entry = { host, breaker: CLOSED_BREAKER, calls: createCallMetrics(clock.mono()), address, resets: host.breakerResets, lastFailureAt: undefined };
       entries.set(host.id, entry);
     }
+    entry.host = host;
     // What failed at the old address says nothing of the new one. A record read before the last reset must not undo it.
     if (entry.address !== address || host.breakerResets > entry.resets) {
       entry.address = address;
@@ -118,7 +121,7 @@ export function createCircuits(deps: { readonly clock: Clock; readonly pinsOf: (
       const entry = entries.get(hostId);
       if (entry === undefined) return;
       if (deps.pinsOf(hostId).size === 0) entries.delete(hostId);
-      else entry.breaker = resetBreaker(entry.breaker);
+      else move(entry.host, entry, resetBreaker(entry.breaker));
     },
   };
 }

@@ -121,12 +121,14 @@ describe("somebody else answers", () => {
     // A record that was read before the reset takes nothing back.
     expect(await deliver(client, host)).toBe("accepted");
   });
-  test("new pins close it", async () => {
-    const client = agents.newClient();
+  test("new pins close it, and that is told", async () => {
+    const told: CircuitState[] = [];
+    const client = agents.newClient({ observer: { onTransition: ({ to }) => told.push(to) } });
     const host = await unpinned();
     await deliver(client, host);
     agents.pins = new Set([me.sha256]);
     client.forget(host.id);
+    expect(told).toEqual(["open", "closed"]);
     expect(await deliver(client, host)).toBe("accepted");
   });
   test("another address closes it: what is at the old one says nothing of the new one", async () => {

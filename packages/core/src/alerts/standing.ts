@@ -43,9 +43,13 @@ export function decideOver(alert: AlertRecord, now: AlertSubjects): string | und
     case "identity_mismatch": {
       // A breaker is in its master's memory: one that died with it is never said to have closed. Long enough for one that
       // lives to have tried again and to have said how that went.
-      const probe = now.host?.host.lastProbe;
-      return probe?.ok === true && probe.at >= addMs(alert.lastAt, ANSWERED_MS) ? "it has answered a master since" : undefined;
+      const answeredAt = now.host?.reachability?.lastOkAt;
+      return answeredAt !== undefined && answeredAt >= addMs(alert.lastAt, ANSWERED_MS) ? "it has answered a master since" : undefined;
     }
+    case "host_network_unreachable":
+      return now.host?.reachability?.state === "reachable" ? "it answers its masters" : undefined;
+    case "host_flapping":
+      return now.host?.reachability?.flapping === false ? "it no longer comes and goes" : undefined;
     case "operation_lost":
     case "operation_needs_decision":
       return now.row === undefined ? "its row is gone" : now.row.status === "lost" ? undefined : `the operation is ${now.row.status}`;
