@@ -7,7 +7,7 @@ export { BACKDATE_MS, type SignedCert } from "./sign-cert.ts";
 export { certFacts, fingerprintOf, type CertFacts } from "./cert-facts.ts";
 export { checkTrustDomain, hostUri, masterUri, type Identity, type NoIdentity } from "./identity.ts";
 export { readPeer, type PeerFacts } from "./peer.ts";
-export { agentTls, clientTls, enrolTls, masterSwarmTls, HANDSHAKE_TIMEOUT_MS, type ClientTls, type ClientWish, type Credentials, type ExpectedPeer } from "./tls.ts";
+export { agentTls, clientContext, clientTls, enrolTls, masterSwarmTls, HANDSHAKE_TIMEOUT_MS, type ClientTls, type ClientWish, type Credentials, type ExpectedPeer } from "./tls.ts";
 export { parseBundle, MAX_BUNDLE_BYTES, type Bundle } from "./bundle.ts";
 export { createPrivateFile, makePrivateDir, writePrivateFile } from "./files.ts";
 export { loadIdentity, resolveAgentDir, saveIdentity, SYSTEM_AGENT_DIR, type AgentIdentity } from "./identity-files.ts";

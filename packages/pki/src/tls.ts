@@ -4,7 +4,7 @@
  * (faults finding 6). A peer is known by its SPIFFE id, never by its host name.
  */
 import { constants, X509Certificate } from "node:crypto";
-import type { ConnectionOptions, PeerCertificate, TlsOptions } from "node:tls";
+import { createSecureContext, type ConnectionOptions, type PeerCertificate, type SecureContext, type TlsOptions } from "node:tls";
 import { SkepError, type Fingerprint } from "@skep/core";
 import { identityOf } from "./identity.ts";
 import { sha256Of } from "./keys.ts";
@@ -52,8 +52,15 @@ export interface ClientWish {
   /** Absent at enrolment only, when there is no certificate yet. */
   readonly certPem?: string;
   readonly keyPem?: string;
+  /** Made of the same files by `clientContext`, once for many peers: parsing them anew for each costs as much as the handshake. */
+  readonly context?: SecureContext;
   readonly expect: ExpectedPeer;
 }
+
+const VERSIONS = { minVersion: "TLSv1.3", maxVersion: "TLSv1.3" } as const;
+
+/** What all connections under the same credentials share. Make a new one with new credentials. */
+export const clientContext = ({ caPem, certPem, keyPem }: Credentials): SecureContext => createSecureContext({ ca: caPem, cert: certPem, key: keyPem, ...VERSIONS });
 
 export interface ClientTls extends ConnectionOptions {
   /** For undici's Agent: its session cache would skip checkServerIdentity from the second connection on. */
@@ -68,11 +75,9 @@ export interface ClientTls extends ConnectionOptions {
  */
 export function clientTls(wish: ClientWish): ClientTls {
   return {
-    ca: wish.caPem,
-    ...(wish.certPem === undefined ? {} : { cert: wish.certPem }),
-    ...(wish.keyPem === undefined ? {} : { key: wish.keyPem }),
-    minVersion: "TLSv1.3",
-    maxVersion: "TLSv1.3",
+    ...(wish.context === undefined
+      ? { ca: wish.caPem, ...(wish.certPem === undefined ? {} : { cert: wish.certPem }), ...(wish.keyPem === undefined ? {} : { key: wish.keyPem }), ...VERSIONS }
+      : { secureContext: wish.context }),
     rejectUnauthorized: true,
     // Fixed, so that nothing depends on whether the URL has a name or an address.
     servername: `skep-${wish.expect.role}`,

@@ -5,7 +5,7 @@
  * connection would outlive the certificate that opened it (faults S20).
  */
 import type { Clock, HostRecord } from "@skep/core";
-import { clientTls, type Credentials, type ExpectedPeer } from "@skep/pki";
+import { clientContext, clientTls, type Credentials, type ExpectedPeer } from "@skep/pki";
 import { Pool, type buildConnector } from "undici";
 import { resolveAgentAddress, type AddressPolicy } from "./address.ts";
 
@@ -58,11 +58,16 @@ export function agentUrlOf(host: HostRecord): string | undefined {
 
 export function createPools(deps: PoolDeps, kind: PoolKind): Pools {
   const entries = new Map<string, Entry>();
+  let shared: { readonly of: Credentials; readonly context: ReturnType<typeof clientContext> } | undefined;
+  const contextOf = (credentials: Credentials): ReturnType<typeof clientContext> => {
+    if (shared?.of.certPem !== credentials.certPem || shared.of.caPem !== credentials.caPem) shared = { of: credentials, context: clientContext(credentials) };
+    return shared.context;
+  };
 
   const open = async (host: HostRecord, address: string): Promise<Pool> => {
     const policy: AddressPolicy = { allowLoopback: deps.allowLoopbackAgents, allowedCidr: host.allowedCidr };
     const { url, ip } = await resolveAgentAddress(address, policy);
-    const { caPem, certPem, keyPem } = deps.identity();
+    const credentials = deps.identity();
     const expect: ExpectedPeer = {
       role: "host",
       hostId: host.id,
@@ -77,7 +82,7 @@ export function createPools(deps: PoolDeps, kind: PoolKind): Pools {
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
       // undici's own type knows fewer TLS options than it hands to tls.connect.
-      connect: { ...clientTls({ trustDomain: deps.trustDomain, caPem, certPem, keyPem, expect }), timeout: CONNECT_TIMEOUT_MS } as buildConnector.BuildOptions,
+      connect: { ...clientTls({ trustDomain: deps.trustDomain, caPem: credentials.caPem, context: contextOf(credentials), expect }), timeout: CONNECT_TIMEOUT_MS } as buildConnector.BuildOptions,
     });
   };
 

@@ -5,16 +5,14 @@
  * (SkepError `database_unavailable`), never for an expected outcome.
  */
 import type { AlertTouch } from "../alerts/decide-alerts.ts";
-import type { AlertRecord, AlertState, NewAlert, WebhookDelivery, WebhookDeliveryStatus, WebhookFilter, WebhookRecord } from "../alerts/record.ts";
+import type { AlertRecord, NewAlert, WebhookDelivery, WebhookDeliveryStatus, WebhookFilter, WebhookRecord } from "../alerts/record.ts";
 import type { BootReport } from "../agent/boot.ts";
-import type { PlacementFacts } from "../deploy/visible-state.ts";
-import type { ObservedState, ReportedPlacement } from "../agent/observed.ts";
-import type { AgentPhase } from "../agent/decide-admission.ts";
+import type { ObservedState } from "../agent/observed.ts";
 import type { Pin } from "../enrolment/decide-pin.ts";
 import type { AlertId, DeploymentId, DrainId, Fingerprint, HostId, JobId, MoveId, PlacementId, RolloutId, TokenId, WebhookDeliveryId, WebhookId } from "../ids.ts";
 import type { HostStatus } from "../liveness/decide-host.ts";
-import type { LifecycleRow, RowChange, RowOptions, StepResult } from "../lifecycle/row.ts";
-import type { LifecycleStatus, Operation } from "../lifecycle/states.ts";
+import type { LifecycleRow, RowChange, StepResult } from "../lifecycle/row.ts";
+import type { Operation } from "../lifecycle/states.ts";
 import type { DrainPatch, DrainRecord, MovePatch, MoveRecord, NewDrain, NewMove } from "../moves/record.ts";
 import type { NewRollout, RolloutPatch, RolloutRecord } from "../rollout/record.ts";
 import type { FleetGauges } from "../metrics/fleet-gauges.ts";
@@ -23,128 +21,15 @@ import type { ProbeLane, Reachability, ReachabilityChange } from "../reachabilit
 import type { ServiceQuery, ServiceSnapshot } from "../services/snapshot.ts";
 import type { Instant } from "../time.ts";
 import type {
-  ApiToken, AuditEntry, AuditRecord, DeploymentRecord, DeploymentStatus, DesiredState, EnrolmentToken, EventCursor, EventRecord, EventSeverity,
-  GenerationRecord, HostCert, HostLiveness, HostRecord, HostReport, NewEvent, ObservedRecord, PlacementRecord,
+  ApiToken, AuditEntry, AuditRecord, DeploymentRecord, DeploymentStatus, DesiredState, EnrolmentToken, EventCursor, EventRecord, GenerationRecord, HostCert, HostRecord, NewEvent, ObservedRecord, PlacementRecord,
 } from "./records.ts";
+import type {
+  Page, HostQuery, LifecycleQuery, RolloutQuery, MoveQuery, HostView, PlacementView, HostPlacementFacts, FleetCounts, RingBeat, EventPage, EventFilter,
+  AlertQuery, AlertCursor, WebhookDeliveryQuery, WebhookCounts, AuditQuery, BeatWrite, BeatResult, NewLifecycleRow, ProgressNote, OrphanRecord,
+  IdempotencyOutcome, IdempotencyKey,
+} from "./store-values.ts";
 
-export interface Page {
-  readonly limit: number;
-  /** Resume after this id (ids sort by creation). */
-  readonly after?: string | undefined;
-}
-
-export interface HostQuery extends Page {
-  readonly status?: HostStatus | undefined;
-  readonly labels?: Readonly<Record<string, string>> | undefined;
-  /** Without tombstones. */
-  readonly live?: boolean | undefined;
-  /** By name instead of by id; `after` is then this pair's business. Tombstones may share a name, so the id decides among them. */
-  readonly byName?: { readonly after?: { readonly name: string; readonly id: HostId } | undefined } | undefined;
-}
-
-export interface LifecycleQuery extends Page {
-  readonly ids?: readonly string[] | undefined;
-  readonly deployment?: string | undefined;
-  readonly host?: string | undefined;
-  readonly status?: LifecycleStatus | undefined;
-  readonly open?: boolean | undefined;
-  /** Newest first instead of oldest first. */
-  readonly newestFirst?: boolean | undefined;
-}
-
-export interface RolloutQuery extends Page {
-  readonly deploymentId?: DeploymentId | undefined;
-  readonly open?: boolean | undefined;
-  readonly newestFirst?: boolean | undefined;
-}
-
-export interface MoveQuery extends Page {
-  readonly deploymentId?: DeploymentId | undefined;
-  /** From it or to it. */
-  readonly hostId?: HostId | undefined;
-  readonly drainId?: DrainId | undefined;
-  readonly open?: boolean | undefined;
-  readonly newestFirst?: boolean | undefined;
-}
-
-export interface HostView {
-  readonly host: HostRecord;
-  /** Undefined for a decommissioned host: what was known of it went with it. */
-  readonly reachability: Reachability | undefined;
-  readonly liveness: HostLiveness | undefined;
-  readonly report: HostReport | undefined;
-}
-
-export interface PlacementView {
-  readonly placement: PlacementRecord;
-  readonly hostName: string;
-  readonly hostStatus: HostStatus;
-  readonly observed: ObservedRecord | undefined;
-  readonly openRow: LifecycleRow | undefined;
-}
-
-export interface HostPlacementFacts {
-  readonly hostId: HostId;
-  readonly facts: PlacementFacts;
-}
-
-export interface FleetCounts {
-  readonly hosts: Readonly<Record<HostStatus, number>>;
-  readonly openRows: Readonly<Record<"pending" | "running" | "lost", number>>;
-  readonly deployments: Readonly<Record<DeploymentStatus, number>>;
-}
-
-export interface RingBeat {
-  readonly receivedAt: Instant;
-  readonly seq: number;
-  readonly phase: AgentPhase | undefined;
-  readonly changed: boolean;
-}
-
-export type EventPage =
-  | { readonly kind: "page"; readonly events: readonly EventRecord[]; readonly next: EventCursor }
-  /** Another database's cursor, or one older than what is kept. */
-  | { readonly kind: "expired" };
-
-export interface EventFilter {
-  readonly hostId?: string | undefined;
-  readonly deploymentId?: string | undefined;
-  readonly kindPrefix?: string | undefined;
-}
-
-/** Newest first. */
-export interface AlertQuery extends Page {
-  readonly state?: AlertState | undefined;
-  readonly severities?: readonly EventSeverity[] | undefined;
-  readonly hostId?: string | undefined;
-  readonly deploymentId?: string | undefined;
-}
-
-/** How far events have become alerts, and whether a notice that was put off is due. */
-export interface AlertCursor {
-  readonly cursor: EventCursor;
-  readonly version: number;
-  readonly noticeDue: boolean;
-}
-
-/** Newest first. */
-export interface WebhookDeliveryQuery extends Page {
-  readonly webhookId: WebhookId;
-  readonly status?: WebhookDeliveryStatus | undefined;
-}
-
-export interface WebhookCounts {
-  readonly pending: number;
-  readonly dead: number;
-}
-
-export interface AuditQuery {
-  readonly limit: number;
-  /** Only entries older than this id. */
-  readonly before?: string | undefined;
-  readonly actionPrefix?: string | undefined;
-  readonly actor?: string | undefined;
-}
+export type * from "./store-values.ts";
 
 export interface Reads {
   /** The database's clock: the only one decisions use. */
@@ -207,85 +92,6 @@ export interface Reads {
   listWebhooks(): Promise<readonly (WebhookRecord & { readonly deliveries: WebhookCounts })[]>;
   findWebhookDelivery(id: string): Promise<WebhookDelivery | undefined>;
   listWebhookDeliveries(query: WebhookDeliveryQuery): Promise<readonly WebhookDelivery[]>;
-}
-
-/** One accepted beat, already checked against its certificate. */
-export interface BeatWrite {
-  readonly hostId: HostId;
-  readonly agentVersion: string;
-  /** A full beat's registration facts; undefined for the seed's minimal form, which counts for liveness only. */
-  readonly full?: {
-    readonly bootId: string;
-    /** Must be the host's open session; another one → `sessionStale` and nothing of this beat is written. */
-    readonly sessionEpoch: number;
-    readonly seq: number;
-    readonly opSeq: number;
-    readonly phase: AgentPhase;
-    readonly jobIds: readonly string[] | undefined;
-    readonly jobsTruncated: boolean;
-    readonly placements: readonly ReportedPlacement[] | undefined;
-    readonly observedError: string | undefined;
-    readonly resources: Readonly<Record<string, number>> | undefined;
-    readonly capabilities: readonly string[] | undefined;
-    readonly cert: { readonly sha256: string; readonly notAfter: Instant } | undefined;
-    readonly boot: BootReport | undefined;
-    /** Hash of everything above but the counters: the same hash writes liveness only. */
-    readonly snapshotHash: string;
-  } | undefined;
-}
-
-export interface BeatResult {
-  readonly hostId: HostId;
-  /** The host's status before this beat; undefined = the host is gone or decommissioned and nothing was written. */
-  readonly was: HostStatus | undefined;
-  /** The beat named a session that is not the open one: nothing was written, the agent must register again. */
-  readonly sessionStale: boolean;
-  /** True when the snapshot was newer than the stored one and was taken. */
-  readonly snapshotTaken: boolean;
-  readonly changed: boolean;
-}
-
-export interface NewLifecycleRow {
-  readonly id: JobId;
-  readonly placementId: PlacementId;
-  readonly deploymentId: DeploymentId;
-  readonly hostId: HostId;
-  readonly operation: Operation;
-  readonly generation: number;
-  readonly baseGeneration?: number | undefined;
-  readonly epoch: number;
-  readonly timeoutS: number;
-  readonly retryOf?: JobId | undefined;
-  readonly options?: RowOptions | undefined;
-  readonly because: string;
-  readonly traceparent?: string | undefined;
-}
-
-export interface ProgressNote {
-  readonly id: JobId;
-  readonly progress: number;
-  readonly jobPhase: string | undefined;
-}
-
-/** A placement on a host's list that nobody placed there. */
-export interface OrphanRecord {
-  readonly hostId: HostId;
-  readonly hostName: string;
-  /** When the host first reported the list it still reports. */
-  readonly reportedAt: Instant;
-  readonly placement: ReportedPlacement;
-}
-
-export type IdempotencyOutcome =
-  | { readonly kind: "claimed" }
-  | { readonly kind: "replay"; readonly status: number; readonly body: unknown }
-  | { readonly kind: "reused" }
-  | { readonly kind: "in_progress" };
-
-export interface IdempotencyKey {
-  readonly scope: string;
-  readonly key: string;
-  readonly bodyHash: string;
 }
 
 export interface Tx extends Reads {
