@@ -105,7 +105,7 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
     const late = timeout === undefined ? {} : { timeout_s: timeout };
     if (dice < 0.3) {
       const hosts = cluster.hosts.map((host) => host.id).filter(() => rng.float() < 0.6);
-      const order = rng.float() < 0.4 ? { strategy: "ordered" as const, hosts, replicas: 1 + below(rng, Math.max(1, hosts.length)) } : { hosts };
+      const order = rng.float() < 0.4 ? { strategy: "ordered" as const, hosts, replicas: 1 + below(rng, Math.max(1, hosts.length)) } : drains.float() < 0.5 ? { replicas: Math.max(1, hosts.length) } : { hosts };
       const body = {
         name, spec: spec(), placement: hosts.length === 0 ? { replicas: 1 } : order, reconcile: rng.float() < 0.7 ? ("auto" as const) : ("report" as const),
         replace: rng.float() < 0.8, dry_run: false, ...late, ...rollout(),
@@ -142,11 +142,26 @@ export function createOperators(world: World, cluster: Cluster, deployments: num
   async function empty(): Promise<void> {
     const host = cluster.hosts[below(drains, cluster.hosts.length)]!;
     const dice = drains.float();
-    if (dice < 0.45) return request(`drain ${host.name}`, (control, context) => control.drainHost(host.id, { stop_pinned: dice < 0.2, dry_run: false }, context), { dice });
-    if (dice < 0.6) return request(`cancel-drain ${host.name}`, (control, context) => control.cancelDrain(host.id, context), { dice });
+    if (dice < 0.45) {
+      // Taken back in the middle, often: that is what can go wrong.
+      if (drains.float() < 0.5) world.after(exponential(drains, INTERVAL_MS), () => void cancelMoves().catch((error: unknown) => {
+        throw error;
+      }));
+      return request(`drain ${host.name}`, (control, context) => control.drainHost(host.id, { stop_pinned: dice < 0.2, dry_run: false }, context), { dice });
+    }
+    if (dice < 0.6) {
+      const hostId = [...cluster.database.committed.drains.values()].find((one) => one.completedAt === undefined)?.hostId ?? host.id;
+      return request(`cancel-drain ${hostId}`, (control, context) => control.cancelDrain(hostId, context), { dice });
+    }
     if (dice < 0.75) return request("rebalance fleet", (control, context) => control.rebalance({ dry_run: false }, context), { dice });
     const drain = [...cluster.database.committed.drains.values()].find((one) => one.hostId === host.id && one.completedAt === undefined);
     if (drain === undefined) await cluster.database.connect().transaction((tx) => tx.updateHost(host.id, { schedulable: true }));
+  }
+
+  async function cancelMoves(): Promise<void> {
+    for (const move of [...cluster.database.committed.moves.values()].filter((one) => one.completedAt === undefined)) {
+      await request(`cancel-move ${move.id}`, (control, context) => control.cancelMove(move.id, context), {});
+    }
   }
 
   /** Force may have given rows up: they failed as `host_lost` by this request. */
