@@ -369,6 +369,11 @@ describe("rebalancing", () => {
       const loads = loadsAfter(one, moves);
       const after = one.items.map((item) => ({ ...item, placements: item.placements.map(({ id, hostId }) => ({ id, hostId: moves.find((move) => move.placementId === id)?.to ?? hostId })) }));
       expect(planRebalance(one.hosts.map((item, index) => ({ ...item, load: loads[index]! })), after)).toEqual([]);
-    }, 500);
+    }, 2_000);
+  });
+  test("seed 166988526, where the order of the facts was seen in the plan, stays told of", () => {
+    const one = aCase(seededRng(166988526), true);
+    const shuffled = one.items.map((item) => ({ ...item, placements: [...item.placements].reverse(), eligible: [...item.eligible].reverse() })).reverse();
+    expect(planRebalance([...one.hosts].reverse(), shuffled)).toEqual(planRebalance(one.hosts, one.items));
   });
 });

@@ -44,10 +44,13 @@ export function planRebalance(hosts: readonly RebalanceHost[], movables: readonl
   const load = new Map(hosts.map((host) => [host.id, host.load]));
   const loadOf = (id: HostId): number => load.get(id)!;
   const items = [...movables].sort((a, b) => compare(a.deployment, b.deployment) || compare(a.deploymentId, b.deploymentId));
-  const homes = new Map(items.map((item) => [item, new Set(item.placements.map((one) => one.hostId).filter((id) => rank.has(id)))]));
+  const byRank = (a: HostId, b: HostId): number => rank.get(a)! - rank.get(b)!;
+  // In the hosts' own order: chains are followed in the order of these sets, and that of the facts must not be seen in the plan.
+  const known = (ids: readonly HostId[]): Set<HostId> => new Set(ids.filter((id) => rank.has(id)).sort(byRank));
+  const homes = new Map(items.map((item) => [item, known(item.placements.map((one) => one.hostId))]));
   /** Where each has placements by now: those of one deployment are all alike, so only the hosts count. */
   const at = new Map(items.map((item) => [item, new Set(homes.get(item))]));
-  const allowed = new Map(items.map((item) => [item, new Set([...item.eligible, ...homes.get(item)!].filter((id) => rank.has(id) && !item.fixed.includes(id)))]));
+  const allowed = new Map(items.map((item) => [item, known([...item.eligible, ...homes.get(item)!].filter((id) => !item.fixed.includes(id)))]));
   const on = new Map<HostId, Set<Movable>>(order.map((id) => [id, new Set(items.filter((item) => homes.get(item)!.has(id)))]));
 
   /** The shortest chain from one host to any that is lighter by two, the lightest of those. */
@@ -103,7 +106,6 @@ export function planRebalance(hosts: readonly RebalanceHost[], movables: readonl
     load.set(steps[0]!.from, loadOf(steps[0]!.from) - 1);
     load.set(steps.at(-1)!.to, loadOf(steps.at(-1)!.to) + 1);
   }
-  const byRank = (a: HostId, b: HostId): number => rank.get(a)! - rank.get(b)!;
   return items.flatMap((item): PlannedMove[] => {
     const gained = [...at.get(item)!].filter((id) => !homes.get(item)!.has(id)).sort(byRank);
     const left = [...homes.get(item)!].filter((id) => !at.get(item)!.has(id)).sort(byRank);
