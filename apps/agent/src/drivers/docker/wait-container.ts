@@ -14,7 +14,8 @@ const TAIL_CHARS = 500;
 const DRAIN_LIMIT_MS = 2_000;
 const SIGKILLED = 137;
 /** Too short: an out-of-memory kill reads as somebody's SIGKILL; too long: every killed container's job ends that much later. */
-const CAUSE_PATIENCE_MS = 300;
+const CAUSE_PATIENCE_MS = 2_000;
+const CAUSE_LOOK_MS = 200;
 
 export type Describe = (view: View) => ObservedComponent;
 
@@ -80,9 +81,12 @@ async function exited(context: DockerContext, view: View, said: string): Promise
 /** An engine hears of the kill and of its cause from two sides; the cause may come a moment later. */
 async function outOfMemory(context: DockerContext, view: View): Promise<string | undefined> {
   if (view.seen.State?.ExitCode !== SIGKILLED || view.spec?.resources?.memory_bytes === undefined) return undefined;
-  if (view.seen.State.OOMKilled !== true) await context.clock.sleep(CAUSE_PATIENCE_MS);
-  const again = await find(context, view.labels).catch(() => view);
-  return again.seen.State?.OOMKilled === true ? howItEnded(again) : undefined;
+  for (let waitedMs = 0, now = view; ; waitedMs += CAUSE_LOOK_MS) {
+    if (now.seen.State?.OOMKilled === true) return howItEnded(now);
+    if (waitedMs >= CAUSE_PATIENCE_MS) return undefined;
+    await context.clock.sleep(CAUSE_LOOK_MS);
+    now = await find(context, view.labels).catch(() => now);
+  }
 }
 
 /** The signal came first: what was the matter until then. */
