@@ -13,7 +13,7 @@ export default defineConfig({
   test: {
     reporters: ["default", "./tools/closing-line.ts"],
     projects: [
-      { ...shared, test: { name: "tools", include: ["tools/**/*.test.ts"] } },
+      { ...shared, test: { name: "tools", include: ["tools/**/*.test.ts"], maxWorkers: 2 } },
       {
         ...shared,
         test: {
@@ -48,6 +48,8 @@ export default defineConfig({
           testTimeout: 240_000,
           hookTimeout: 120_000,
           fileParallelism: false,
+          // After the others, which share the cores.
+          sequence: { groupOrder: 1 },
         },
       },
     ],
