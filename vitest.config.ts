@@ -13,7 +13,7 @@ export default defineConfig({
   test: {
     reporters: ["default", "./tools/closing-line.ts"],
     projects: [
-      { ...shared, test: { name: "tools", include: ["tools/**/*.test.ts"], maxWorkers: 2 } },
+      { ...shared, test: { name: "tools", include: ["tools/**/*.test.ts"] } },
       {
         ...shared,
         test: {
@@ -22,20 +22,6 @@ export default defineConfig({
           globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts", "packages/testkit/src/vitest/engine-setup.ts"],
           testTimeout: 30_000,
           hookTimeout: 30_000,
-          // One less than there are cores is one on our CI, and most of these wait for processes, timers and PostgreSQL.
-          maxWorkers: 2,
-        },
-      },
-      {
-        ...shared,
-        // Waits out a breaker's whole minute: beside the others rather than after them.
-        test: {
-          name: "links",
-          include: ["apps/e2e/test/asymmetric-link.test.ts"],
-          globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts"],
-          testTimeout: 300_000,
-          hookTimeout: 120_000,
-          maxWorkers: 2,
         },
       },
       {
@@ -43,13 +29,10 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["apps/e2e/test/**/*.test.ts"],
-          exclude: ["apps/e2e/test/asymmetric-link.test.ts"],
           globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts", "packages/testkit/src/vitest/engine-setup.ts"],
           testTimeout: 240_000,
           hookTimeout: 120_000,
           fileParallelism: false,
-          // After the others, which share the cores.
-          sequence: { groupOrder: 1 },
         },
       },
     ],

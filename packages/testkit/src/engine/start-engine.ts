@@ -5,7 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually } from "../eventually.ts";
 import { claimAddresses } from "./address-slice.ts";
@@ -42,6 +42,8 @@ export interface Engine extends EngineKit {
   output(): string;
 }
 
+/** Looks until every thread of a stopped daemon stands still, a second or more in all; only a bound for failure. */
+const STOP_LOOKS = 20_000;
 /** Longest a daemon may take to answer on a busy machine; only a bound for failure. */
 const START_LIMIT_MS = 60_000;
 
@@ -80,7 +82,11 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
     get pid() {
       return daemon.pid!;
     },
-    pause: () => void daemon.kill("SIGSTOP"),
+    pause: () => {
+      daemon.kill("SIGSTOP");
+      // A thread stops when it next gets a core; until the last of them has, the daemon may still answer.
+      for (let looks = 0; looks < STOP_LOOKS && !isStopped(daemon.pid!); looks++);
+    },
     resume: () => void daemon.kill("SIGCONT"),
     kill: () => end("SIGKILL"),
     terminate: () => end("SIGTERM"),
@@ -135,5 +141,14 @@ function outputOf(dir: string): string {
     return readFileSync(join(dir, "dockerd.log"), "utf8");
   } catch {
     return "";
+  }
+}
+
+/** Every thread of it: one that still runs still answers. */
+function isStopped(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((task) => /\) [Tt] /.test(readFileSync(`/proc/${pid}/task/${task}/stat`, "utf8")));
+  } catch {
+    return false;
   }
 }
