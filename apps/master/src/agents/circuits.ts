@@ -67,10 +67,13 @@ export function createCircuits(deps: { readonly clock: Clock; readonly pinsOf: (
     const { state: was } = entry.breaker;
     entry.breaker = next;
     if (was === next.state) return;
-    // Half open is a question, not an answer.
-    const told = (next.state === "open" && was === "closed") || next.state === "closed";
+    // Half open is a question, not an answer, and a trial that fails is no news; that a stranger answered it is.
+    const told = (next.state === "open" && (was === "closed" || next.cause === "identity")) || next.state === "closed";
     observer?.onTransition({ host, to: next.state, cause: next.cause, because: next.because, told });
   };
+
+  // What failed at the old address says nothing of the new one. A record read before the last reset must not undo it.
+  const isOutdated = (entry: Entry, host: HostRecord): boolean => entry.address !== agentUrlOf(host) || host.breakerResets > entry.resets;
 
   const entryOf = (host: HostRecord): Entry => {
     const address = agentUrlOf(host);
@@ -80,8 +83,7 @@ export function createCircuits(deps: { readonly clock: Clock; readonly pinsOf: (
       entries.set(host.id, entry);
     }
     entry.host = host;
-    // What failed at the old address says nothing of the new one. A record read before the last reset must not undo it.
-    if (entry.address !== address || host.breakerResets > entry.resets) {
+    if (isOutdated(entry, host)) {
       entry.address = address;
       entry.resets = Math.max(entry.resets, host.breakerResets);
       move(host, entry, resetBreaker(entry.breaker));
@@ -115,7 +117,11 @@ export function createCircuits(deps: { readonly clock: Clock; readonly pinsOf: (
         },
       };
     },
-    view: (host) => viewBreaker(entryOf(host).breaker, clock.mono()),
+    // Looking changes nothing, not even what a reset is about to: the next call does.
+    view: (host) => {
+      const entry = entries.get(host.id);
+      return viewBreaker(entry === undefined || isOutdated(entry, host) ? CLOSED_BREAKER : entry.breaker, clock.mono());
+    },
     calls: (hostId) => (entries.get(hostId)?.calls ?? createCallMetrics(clock.mono())).summary(clock.mono()),
     pinsChanged: (hostId) => {
       const entry = entries.get(hostId);

@@ -121,6 +121,29 @@ describe("somebody else answers", () => {
     // A record that was read before the reset takes nothing back.
     expect(await deliver(client, host)).toBe("accepted");
   });
+  test("a stranger that answers the trial is told of, although a trial that fails is not", async () => {
+    const clock = new ManualClock();
+    const told: [CircuitState, boolean][] = [];
+    const client = agents.newClient({ clock, observer: { onTransition: (change) => told.push([change.to, change.told]) } });
+    let act = cut;
+    const host = await agents.agent((request, response) => act(request, response));
+    for (let nth = 1; nth <= 5; nth += 1) await deliver(client, host);
+    clock.advance(BREAKER_COOLDOWN_MS);
+    act = reply(202, accepted);
+    agents.pins = new Set(["0".repeat(64)]);
+    await deliver(client, host);
+    expect(told).toEqual([["open", true], ["half_open", false], ["open", true]]);
+    expect(client.circuit(host)).toMatchObject({ cause: "identity" });
+  });
+  test("looking at a circuit changes nothing and tells nothing, also when a reset waits to be followed", async () => {
+    const told: CircuitState[] = [];
+    const client = agents.newClient({ observer: { onTransition: ({ to }) => told.push(to) } });
+    const host = await unpinned();
+    await deliver(client, host);
+    expect(client.circuit({ ...host, breakerResets: 1 })).toMatchObject({ state: "closed" });
+    expect(client.circuit(host)).toMatchObject({ state: "open" });
+    expect(told).toEqual(["open"]);
+  });
   test("new pins close it, and that is told", async () => {
     const told: CircuitState[] = [];
     const client = agents.newClient({ observer: { onTransition: ({ to }) => told.push(to) } });
