@@ -66,17 +66,23 @@ test("a deploy that waited behind the end of a teardown makes a new deployment",
   await succeeds(fleet.api, "/v1/deployments/phoenix/teardown", {});
   const [old] = (await fleet.api.get("/v1/deployments?include_deleted=true&limit=500")).items.filter((item: any) => item.name === "phoenix");
   expect(old).toMatchObject({ status: "torn_down" });
-  // As it stood a moment before its last row ended: still live, with its lock in somebody's hands.
-  await runSql(fleet.databaseUrl, "UPDATE deployments SET deleted_at = NULL, status = 'tearing_down' WHERE id = $1", [old.id]);
-  const ids = await withConnection(fleet.databaseUrl, async (run) => {
-    await run("BEGIN");
-    await run("SELECT 1 FROM deployments WHERE id = $1 FOR UPDATE", [old.id]);
+  const waiting = (): Promise<readonly unknown[]> => runSql(fleet.databaseUrl, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()");
+  const ids = await withConnection(fleet.databaseUrl, (holder) => withConnection(fleet.databaseUrl, async (reviver) => {
+    // As it stood a moment before its last row ended: still live, with its lock in somebody's hands. The holder queues
+    // for the lock before the revival can be seen, or a master that looks in between ends the deployment first.
+    await reviver("BEGIN");
+    await reviver("UPDATE deployments SET deleted_at = NULL, status = 'tearing_down' WHERE id = $1", [old.id]);
+    await holder("BEGIN");
+    const held = holder("SELECT 1 FROM deployments WHERE id = $1 FOR UPDATE", [old.id]);
+    await eventually(async () => (await waiting()).length > 0, { what: "the holder is next in line" });
+    await reviver("COMMIT");
+    await held;
     const request = accepted(second.api, "/v1/deployments", { name: "phoenix", spec: noop(0), placement: { hosts: ["bee-1"] }, replace: true, reconcile: "report" });
-    await eventually(async () => (await runSql(fleet.databaseUrl, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")).length > 0, { what: "the deploy waits for the lock" });
-    await run("UPDATE deployments SET deleted_at = now(), status = 'torn_down', version = version + 1 WHERE id = $1", [old.id]);
-    await run("COMMIT");
+    await eventually(async () => (await waiting()).length > 0, { what: "the deploy waits for the lock" });
+    await holder("UPDATE deployments SET deleted_at = now(), status = 'torn_down', version = version + 1 WHERE id = $1", [old.id]);
+    await holder("COMMIT");
     return request;
-  });
+  }));
   const [row] = await ended(fleet.api, ids);
   expect(row).toMatchObject({ status: "succeeded" });
   const present = await fleet.api.get("/v1/deployments/phoenix");
