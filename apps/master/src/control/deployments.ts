@@ -180,6 +180,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
           }),
         ];
         const placements = settled(planDeploy(views, outcome.hosts.map((host) => host.id), "running"));
+        warnings.push(...departures(placements, views));
         const wish = wishOf(request.rollout);
         const before = locked === undefined ? undefined : await latestSpec(tx, locked);
         return {
@@ -229,6 +230,13 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
         };
       }),
   };
+}
+
+/** What leaves goes at once, whatever becomes of the rest: nobody should learn that from a rollback that did not bring it back (0019). */
+function departures(placements: readonly PlannedPlacement[], views: readonly PlacementView[]): string[] {
+  const leaving = new Set(placements.filter((planned) => planned.desired === "absent").map(({ hostId }) => hostId));
+  const hosts = views.filter((view) => leaving.has(view.placement.hostId)).map((view) => view.hostName);
+  return hosts.length === 0 ? [] : [`torn down at once on ${hosts.join(", ")}, and a rollback does not bring it back there; skep host drain HOST moves it, with the new copy up first`];
 }
 
 /** Data outlives its deployment unless told otherwise, and nobody should find that out by a full disk. */

@@ -30,7 +30,9 @@ describe("strategies", () => {
     const error = await deploy(fleet, "app", { constraints: { region: "eu" } }, { replace: true }).then(() => undefined, (reason: unknown) => reason as SkepError);
     expect(error).toMatchObject({ code: "no_eligible_host" });
     await label(fleet, "web-2", { region: "eu" });
-    await deploy(fleet, "app", { constraints: { region: "eu" } }, { replace: true });
+    const moved = await deploy(fleet, "app", { constraints: { region: "eu" } }, { replace: true });
+    // It leaves at once, and no rollback brings it back: said before anybody relies on one.
+    expect(moved.body).toMatchObject({ warnings: [expect.stringMatching(/torn down at once on web-1, .*skep host drain/)] });
     await fleet.settle(good);
     expect(await where(fleet, "app")).toEqual(["web-2"]);
   });
