@@ -19,6 +19,7 @@ import * as lifecycle from "./lifecycle.ts";
 import * as moves from "./moves.ts";
 import * as placements from "./placements.ts";
 import * as reachability from "./reachability.ts";
+import { dropDeadLetters } from "./retain.ts";
 import * as rollouts from "./rollouts.ts";
 import { serviceSnapshot } from "./services.ts";
 import * as tokens from "./tokens.ts";
@@ -129,4 +130,5 @@ export const bindTx = (db: Db): Tx =>
     deleteWebhook: (id) => webhooks.deleteWebhook(db, id),
     insertWebhookDeliveries: (rows) => webhooks.insertWebhookDeliveries(db, rows),
     casWebhookDelivery: (id, version, patch) => webhooks.casWebhookDelivery(db, id, version, patch),
+    dropDeadLetters: (limits) => dropDeadLetters(db, limits),
   });

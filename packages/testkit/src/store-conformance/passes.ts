@@ -161,7 +161,7 @@ export function passRules(world: () => World): void {
     const key = { scope: "s", key: newHash(), bodyHash: "b" };
     await store.transaction((tx) => tx.claimIdempotency(key));
     await store.transaction((tx) => tx.appendEvent({ kind: "test.kept", severity: "info", message: "x" }));
-    expect(await store.retain({ eventsMs: 3_600_000, idempotencyMs: 3_600_000, alertsMs: 3_600_000 })).toEqual({ events: 0, idempotencyKeys: 0, alerts: 0, webhookDeliveries: 0 });
+    expect(await store.retain({ eventsMs: 3_600_000, idempotencyMs: 3_600_000, alertsMs: 3_600_000, historyMs: 3_600_000 })).toEqual({ events: 0, idempotencyKeys: 0, alerts: 0, webhookDeliveries: 0, rollouts: 0, moves: 0, drains: 0, more: false });
     expect(await store.transaction((tx) => tx.claimIdempotency(key))).toMatchObject({ kind: "in_progress" });
     expect(instant(await store.now())).toBeGreaterThan(0);
   });
