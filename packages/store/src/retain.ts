@@ -51,21 +51,28 @@ export async function retain(db: Db, limits: Parameters<Store["retain"]>[0]): Re
   return { ...counts, more: Object.values(counts).some((count) => count >= BATCH) };
 }
 
-/** What a later decision reads again stays: what to go back to is chosen by what became of the generations that placements have. */
+/**
+ * What a later decision reads again stays: what to go back to is chosen by what became of the generations that placements
+ * have. The newest is one look into an index per row; "there is a newer one" is a join, whose cost is the square of what
+ * one deployment or one host has.
+ */
 async function retainHistory(db: Db, historyMs: number): Promise<{ rollouts: number; moves: number; drains: number }> {
   const rollouts = await rowsOf(
     db.execute(sql`
       DELETE FROM rollouts WHERE id IN (
         SELECT r.id FROM rollouts r WHERE r.completed_at < ${ago(historyMs)}
           -- The newest one, by the database's clock and by its id: both are asked for.
-          AND EXISTS (SELECT 1 FROM rollouts n WHERE n.deployment_id = r.deployment_id AND (n.created_at, n.id) > (r.created_at, r.id))
-          AND EXISTS (SELECT 1 FROM rollouts n WHERE n.deployment_id = r.deployment_id AND n.id > r.id)
-          AND NOT EXISTS (SELECT 1 FROM placements p WHERE p.deployment_id = r.deployment_id AND p.removed_at IS NULL AND r.generation IN (p.generation, p.applied_generation))
+          AND r.id <> (SELECT n.id FROM rollouts n WHERE n.deployment_id = r.deployment_id ORDER BY n.created_at DESC, n.id DESC LIMIT 1)
+          AND r.id <> (SELECT n.id FROM rollouts n WHERE n.deployment_id = r.deployment_id ORDER BY n.id DESC LIMIT 1)
+          AND NOT EXISTS (SELECT 1 FROM placements p WHERE p.deployment_id = r.deployment_id AND p.generation = r.generation AND p.removed_at IS NULL)
+          AND NOT EXISTS (SELECT 1 FROM placements p WHERE p.deployment_id = r.deployment_id AND p.applied_generation = r.generation AND p.removed_at IS NULL)
         ORDER BY r.completed_at LIMIT ${BATCH} FOR UPDATE OF r SKIP LOCKED) RETURNING 1`),
   );
   // A host's last drain is shown with the host; a drain stays as long as one of its moves.
   const isOver = (drain: SQL): SQL => sql`${drain}.completed_at < ${ago(historyMs)}
-    AND EXISTS (SELECT 1 FROM drains n WHERE n.host_id = ${drain}.host_id AND (n.completed_at IS NULL OR (n.created_at, n.id) > (${drain}.created_at, ${drain}.id)))`;
+    AND ${drain}.id <> coalesce(
+      (SELECT n.id FROM drains n WHERE n.host_id = ${drain}.host_id AND n.status IN ('draining', 'blocked')),
+      (SELECT n.id FROM drains n WHERE n.host_id = ${drain}.host_id ORDER BY n.created_at DESC, n.id DESC LIMIT 1))`;
   const moves = await rowsOf(
     db.execute(sql`
       DELETE FROM moves WHERE id IN (
