@@ -2,6 +2,7 @@
 import type { Reads, Tx } from "@skep/core";
 import * as alerts from "./alerts.ts";
 import * as apiTokens from "./api-tokens.ts";
+import { attentionCandidates } from "./attention.ts";
 import { appendAudit, listAudit } from "./audit.ts";
 import { writeBeats } from "./beats.ts";
 import * as certs from "./certs.ts";
@@ -30,6 +31,7 @@ export const bindReads = (db: Db, pinsDb: Db = db): Reads => ({
   now: () => readNow(db),
   findHost: (idOrName) => hosts.findHost(db, idOrName),
   listHosts: (query) => hosts.listHosts(db, query),
+  attentionCandidates: (query) => attentionCandidates(db, query),
   findHostView: (idOrName) => hosts.findHostView(db, idOrName),
   listHostCerts: (hostId) => certs.listHostCerts(db, hostId),
   listPresentCerts: (hostIds) => certs.listPresentCerts(db, hostIds),

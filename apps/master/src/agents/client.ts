@@ -123,6 +123,7 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
     },
 
     circuit: circuits.view,
+    openCircuits: circuits.open,
     calls: circuits.calls,
     forget: (hostId) => {
       pools.forget(hostId);

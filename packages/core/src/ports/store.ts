@@ -26,7 +26,7 @@ import type {
 } from "./records.ts";
 import type {
   Page, HostQuery, LifecycleQuery, RolloutQuery, MoveQuery, HostView, PlacementView, HostPlacementFacts, FleetCounts, RingBeat, EventPage, EventFilter,
-  AlertQuery, AlertCursor, WebhookDeliveryQuery, WebhookCounts, AuditQuery, BeatWrite, BeatResult, NewLifecycleRow, ProgressNote, OrphanRecord,
+  AttentionQuery, AttentionCandidates, AlertQuery, AlertCursor, WebhookDeliveryQuery, WebhookCounts, AuditQuery, BeatWrite, BeatResult, NewLifecycleRow, ProgressNote, OrphanRecord,
   IdempotencyOutcome, IdempotencyKey,
 } from "./store-values.ts";
 
@@ -38,6 +38,11 @@ export interface Reads {
   /** By id or by name. Decommissioned hosts are found by id only. */
   findHost(idOrName: string): Promise<HostRecord | undefined>;
   listHosts(query: HostQuery): Promise<readonly HostView[]>;
+  /**
+   * Hosts that may be the first by attention (`attentionRank`), as of one moment: every one of which anything is known that
+   * could be a reason of `decideHealth`, and of the others, whose rank is `CALM_RANK`, the first by name. Errs by naming too many.
+   */
+  attentionCandidates(query: AttentionQuery): Promise<AttentionCandidates>;
   findHostView(idOrName: string): Promise<HostView | undefined>;
   listHostCerts(hostId: HostId): Promise<readonly HostCert[]>;
   /** The certificates that admit these hosts now or for a while yet: active and retiring ones. In no order. */
