@@ -70,9 +70,7 @@ async function retainHistory(db: Db, historyMs: number): Promise<{ rollouts: num
   );
   // A host's last drain is shown with the host; a drain stays as long as one of its moves.
   const isOver = (drain: SQL): SQL => sql`${drain}.completed_at < ${ago(historyMs)}
-    AND ${drain}.id <> coalesce(
-      (SELECT n.id FROM drains n WHERE n.host_id = ${drain}.host_id AND n.status IN ('draining', 'blocked')),
-      (SELECT n.id FROM drains n WHERE n.host_id = ${drain}.host_id ORDER BY n.created_at DESC, n.id DESC LIMIT 1))`;
+    AND ${drain}.id <> (SELECT n.id FROM drains n WHERE n.host_id = ${drain}.host_id ORDER BY n.created_at DESC, n.id DESC LIMIT 1)`;
   const moves = await rowsOf(
     db.execute(sql`
       DELETE FROM moves WHERE id IN (

@@ -29,6 +29,7 @@ test("five calls that failed, and the sixth is not made; every way of calling sa
   await expect(client.runCommand(host, "p", "c", { argv: ["x"], timeout_s: 1 } as never, new AbortController().signal)).rejects.toMatchObject(refusal);
   expect(agents.connections()).toBe(made);
   expect(client.circuit(host)).toMatchObject({ state: "open", consecutiveFailures: 5 });
+  expect(client.openCircuits()).toEqual([me.hostId]);
 
   // The trial fails: open for another whole cool-down, and nobody is told twice.
   clock.advance(BREAKER_COOLDOWN_MS);
@@ -37,6 +38,7 @@ test("five calls that failed, and the sixth is not made; every way of calling sa
   clock.advance(BREAKER_COOLDOWN_MS);
   act = reply(202, accepted);
   expect(await deliver(client, host)).toBe("accepted");
+  expect(client.openCircuits()).toEqual([]);
   expect(edges).toEqual([["open", true], ["half_open", false], ["open", false], ["half_open", false], ["closed", true]]);
   expect(client.calls(me.hostId)).toMatchObject({ totalRequests: 7, failedRequests: 6 });
 });
@@ -54,6 +56,7 @@ test("half open lets one call out, however many ask at once", async () => {
   await eventually(() => held.length > 0, { what: "the trial arrived" });
   expect((await Promise.all(asked.slice(1))).every((kind) => kind === "circuit_open")).toBe(true);
   expect(held).toHaveLength(1);
+  expect([client.circuit(host).state, client.openCircuits()]).toEqual(["half_open", [me.hostId]]);
   held[0]!();
   expect(await asked[0]).toBe("accepted");
   expect(client.circuit(host).state).toBe("closed");

@@ -115,10 +115,11 @@ async function write(fleet: readonly Facts[]): Promise<void> {
     SELECT ${placement}, (f->>'id')::uuid, p->>'observed', 1, 1, '', '[]', now() ${each}, jsonb_array_elements(f->'placements') WITH ORDINALITY AS ps (p, nth) WHERE p->>'observed' IS NOT NULL`);
 }
 
-function depsOf(fleet: readonly Facts[]): { readonly deps: OperatorDeps; readonly named: () => number } {
+function depsOf(fleet: readonly Facts[]): { readonly deps: OperatorDeps; readonly named: () => number; readonly walks: () => number } {
   const open = new Set(fleet.flatMap((facts, n) => (facts.open ? [idAt(n + 1) as string] : [])));
   const closed = viewBreaker(CLOSED_BREAKER, 0);
   let named = 0;
+  let walks = 0;
   const counting: Store = {
     ...store,
     attentionCandidates: async (query) => {
@@ -126,13 +127,17 @@ function depsOf(fleet: readonly Facts[]): { readonly deps: OperatorDeps; readonl
       named = found.ids.length;
       return found;
     },
+    listHosts: (query) => {
+      if (query.ids === undefined) walks += 1;
+      return store.listHosts(query);
+    },
   };
   const agents = {
     circuit: (host: HostRecord) => (open.has(host.id) ? { ...closed, state: "open" as const, consecutiveFailures: 5, cause: "failures" as const, openedForMs: 1, retryInMs: 1 } : closed),
     openCircuits: () => [...open] as HostId[],
     calls: () => createCallMetrics(0).summary(0),
   };
-  return { named: () => named, deps: { store: counting, control: { listeningSince: () => instant(0) }, agents, timings } as unknown as OperatorDeps };
+  return { named: () => named, walks: () => walks, deps: { store: counting, control: { listeningSince: () => instant(0) }, agents, timings } as unknown as OperatorDeps };
 }
 
 const keyOf = (cursor: string | null): Attention | undefined => {
@@ -187,6 +192,24 @@ test("every reason alone is named, and a calm fleet costs a page", async () => {
   const codes = [...new Set([...source.matchAll(/code: "([a-z_]+)"/g)].map((match) => match[1]!))];
   expect(codes.length).toBeGreaterThan(15);
   expect(codes.filter((code) => !seen.has(code)), "a reason that no trouble above brings about: add one, and the reason to packages/store/src/attention.ts").toEqual([]);
+});
+
+test("page after page of a calm fleet, only the page is judged", async () => {
+  const rng = seededRng(2);
+  const fleet = Array.from({ length: 12 }, () => calm(rng));
+  await write(fleet);
+  const { deps, named, walks } = depsOf(fleet);
+  const list = createHealthList(deps);
+  const names: string[] = [];
+  for (let cursor: string | undefined; ; ) {
+    const { items, next } = await list({ sort: "attention", limit: 3, cursor });
+    expect(named()).toBeLessThanOrEqual(4);
+    names.push(...items.map(({ view }) => view.host.name));
+    if (next === null) break;
+    cursor = next;
+  }
+  expect(names).toEqual(Array.from(fleet.keys(), nameOf).sort());
+  expect(walks()).toBe(0);
 });
 
 test("calm hosts that are gone a moment later leave no gap: the page is made the plain way", async () => {

@@ -38,10 +38,7 @@ export interface Reads {
   /** By id or by name. Decommissioned hosts are found by id only. */
   findHost(idOrName: string): Promise<HostRecord | undefined>;
   listHosts(query: HostQuery): Promise<readonly HostView[]>;
-  /**
-   * Hosts that may be the first by attention (`attentionRank`), as of one moment: every one of which anything is known that
-   * could be a reason of `decideHealth`, and of the others, whose rank is `CALM_RANK`, the first by name. Errs by naming too many.
-   */
+  /** Hosts that may be the first by `attentionRank`: all that may have a reason, and of the rest the first by name. One moment's; errs by naming too many. */
   attentionCandidates(query: AttentionQuery): Promise<AttentionCandidates>;
   findHostView(idOrName: string): Promise<HostView | undefined>;
   listHostCerts(hostId: HostId): Promise<readonly HostCert[]>;
@@ -286,10 +283,8 @@ export interface Store extends Reads {
    */
   claimWebhookDeliveries(limit: number, perWebhook: number, claimMs: number): Promise<readonly ClaimedWebhookDelivery[]>;
   /**
-   * Deletes expired idempotency keys, old events and tokens, alerts and deliveries that ended longer ago than `alertsMs`
-   * (dead ones stay), and rollouts, moves and drains that ended longer ago than `historyMs`, except for those that are still
-   * read: a deployment's newest rollout, one whose generation a placement has, a host's last drain and its moves.
-   * A bounded number at once; `more`: there may be more to delete.
+   * Deletes what ended longer ago than its limit, a bounded number at once; `more`: there may be more. Dead deliveries stay,
+   * and what is still read: a deployment's newest rollout, one whose generation a placement has, a host's last drain and its moves.
    */
   retain(limits: Pick<Retention, "eventsMs" | "idempotencyMs" | "alertsMs" | "historyMs">): Promise<Retained & { readonly more: boolean }>;
   /** Wakes `listener` when another session committed something on the topic. A signal: it carries no facts and may be lost. */

@@ -1,5 +1,5 @@
 /** Retention of what has ended and may be read again: rollouts, moves and drains. */
-import { addMs, isOpenDrain, type DrainRecord, type Instant, type RolloutRecord } from "@skep/core";
+import { addMs, type DrainRecord, type Instant, type RolloutRecord } from "@skep/core";
 import { byId, type Context } from "./state.ts";
 
 const isOld = (row: { readonly completedAt: Instant | undefined }, before: Instant): boolean => row.completedAt !== undefined && row.completedAt < before;
@@ -19,7 +19,7 @@ export function retainHistory({ state, now }: Context, historyMs: number): { rol
   for (const { id } of goneRollouts) state.rollouts.delete(id);
 
   const drains = [...state.drains.values()];
-  const isOver = (drain: DrainRecord): boolean => isOld(drain, before) && drains.some((one) => one.hostId === drain.hostId && (isOpenDrain(one.status) || byCreation(one, drain) > 0));
+  const isOver = (drain: DrainRecord): boolean => isOld(drain, before) && drains.some((one) => one.hostId === drain.hostId && byCreation(one, drain) > 0);
   const over = new Set<string | undefined>([undefined, ...drains.filter(isOver).map((drain) => drain.id)]);
   const goneMoves = [...state.moves.values()].filter((move) => isOld(move, before) && over.has(move.drainId));
   for (const { id } of goneMoves) state.moves.delete(id);
