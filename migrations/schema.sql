@@ -463,6 +463,8 @@ CREATE INDEX alerts_firing_by_host ON public.alerts USING btree (host_id) WHERE 
 CREATE INDEX alerts_notice_due ON public.alerts USING btree (notify_at) WHERE (notify_at IS NOT NULL);
 CREATE UNIQUE INDEX alerts_one_firing ON public.alerts USING btree (key) WHERE (state = 'firing'::text);
 CREATE UNIQUE INDEX deployments_live_name ON public.deployments USING btree (name) WHERE (deleted_at IS NULL);
+CREATE INDEX drains_by_creation ON public.drains USING btree (host_id, created_at, id);
+CREATE INDEX drains_by_end ON public.drains USING btree (completed_at) WHERE (completed_at IS NOT NULL);
 CREATE INDEX drains_by_host ON public.drains USING btree (host_id, id);
 CREATE UNIQUE INDEX drains_one_open ON public.drains USING btree (host_id) WHERE (status = ANY (ARRAY['draining'::text, 'blocked'::text]));
 CREATE INDEX enrollment_tokens_by_expiry ON public.enrollment_tokens USING btree (expires_at);
@@ -485,15 +487,19 @@ CREATE INDEX lifecycle_open ON public.lifecycle USING btree (id) WHERE (status =
 CREATE INDEX lifecycle_open_by_host ON public.lifecycle USING btree (host_id, id) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'lost'::text]));
 CREATE INDEX moves_by_deployment ON public.moves USING btree (deployment_id, id);
 CREATE INDEX moves_by_drain ON public.moves USING btree (drain_id) WHERE (drain_id IS NOT NULL);
+CREATE INDEX moves_by_end ON public.moves USING btree (completed_at) WHERE (completed_at IS NOT NULL);
 CREATE UNIQUE INDEX moves_one_open ON public.moves USING btree (from_placement_id) WHERE (status = ANY (ARRAY['pending'::text, 'starting'::text, 'stopping'::text, 'returning'::text]));
 CREATE UNIQUE INDEX moves_one_per_slot ON public.moves USING btree (slot);
 CREATE INDEX placements_by_deployment ON public.placements USING btree (deployment_id, id);
 CREATE INDEX placements_by_host ON public.placements USING btree (host_id, id) WHERE (removed_at IS NULL);
 CREATE UNIQUE INDEX placements_once_per_host ON public.placements USING btree (deployment_id, host_id) WHERE (removed_at IS NULL);
+CREATE INDEX rollouts_by_creation ON public.rollouts USING btree (deployment_id, created_at, id);
 CREATE INDEX rollouts_by_deployment ON public.rollouts USING btree (deployment_id, id);
+CREATE INDEX rollouts_by_end ON public.rollouts USING btree (completed_at) WHERE (completed_at IS NOT NULL);
 CREATE UNIQUE INDEX rollouts_one_open ON public.rollouts USING btree (deployment_id) WHERE (status = ANY (ARRAY['running'::text, 'paused'::text, 'rolling_back'::text]));
 CREATE INDEX webhook_deliveries_by_end ON public.webhook_deliveries USING btree (completed_at) WHERE (status = 'delivered'::text);
 CREATE INDEX webhook_deliveries_by_webhook ON public.webhook_deliveries USING btree (webhook_id, id);
+CREATE INDEX webhook_deliveries_dead ON public.webhook_deliveries USING btree (webhook_id, completed_at, id) WHERE (status = 'dead'::text);
 CREATE INDEX webhook_deliveries_due ON public.webhook_deliveries USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
 CREATE INDEX webhook_deliveries_of_alert ON public.webhook_deliveries USING btree (webhook_id, alert_id) WHERE (status = 'pending'::text);
 

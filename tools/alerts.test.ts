@@ -15,7 +15,7 @@ const NO_ALERT: ReadonlySet<string> = new Set([
   "delta.rejected", "delta.late", "exec.started", "exec.ended", "token.created", "token.revoked",
   "alert.skipped", "webhook.created", "webhook.updated", "webhook.deleted",
   // An alert about a webhook would be sent to webhooks: `skep webhook ls` counts them.
-  "webhook.delivery_dead",
+  "webhook.delivery_dead", "webhook.dead_letters_dropped",
 ]);
 
 const OPENS = new Set(ALERT_RULES.flatMap((rule) => rule.opensOn));

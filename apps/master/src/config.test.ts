@@ -1,6 +1,6 @@
 /** Settings: every fault at once, a flag before the environment, nothing half understood. */
 import { describe, expect, test } from "vitest";
-import type { SkepError } from "@skep/core";
+import { DAY_MS, DEFAULT_RETENTION, type SkepError } from "@skep/core";
 import { loadConfig, type MasterConfig } from "./config.ts";
 
 const DB = { DATABASE_URL: "postgres://u:secret@127.0.0.1/skep" };
@@ -19,7 +19,7 @@ const faults = (argv: string[], env: Record<string, string> = {}): string[] => {
 };
 
 test("defaults: the API on loopback, the agent channel everywhere", () => {
-  expect(load([])).toMatchObject({ apiListen: "127.0.0.1", apiPort: 8080, swarmListen: "0.0.0.0", swarmPort: 8443, enrolPort: 8442, heartbeatIntervalMs: 30_000, trustDomain: "skep.local", metricsMaxHosts: 1_000, allowLoopbackAgents: false, alertCoolDownMs: 900_000, supervised: false, json: false });
+  expect(load([])).toMatchObject({ apiListen: "127.0.0.1", apiPort: 8080, swarmListen: "0.0.0.0", swarmPort: 8443, enrolPort: 8442, heartbeatIntervalMs: 30_000, trustDomain: "skep.local", metricsMaxHosts: 1_000, allowLoopbackAgents: false, alertCoolDownMs: 900_000, retention: DEFAULT_RETENTION, supervised: false, json: false });
 });
 
 test("how many probes in a row it takes, from either side", () => {
@@ -32,6 +32,14 @@ test("a flag wins over the environment, an empty variable is none", () => {
   expect(load(["--api-port", "0", "--json", "--allow-loopback-agents"], { SKEP_API_PORT: "9999", SKEP_SWARM_PORT: "" })).toMatchObject({ apiPort: 0, swarmPort: 8443, json: true, allowLoopbackAgents: true });
 });
 
+test("how long is kept what has ended, in days", () => {
+  expect(load(["--history-retention-days", "7", "--dead-letters-per-webhook", "50"], { SKEP_DEAD_LETTER_RETENTION_DAYS: "3650" }).retention).toEqual({
+    ...DEFAULT_RETENTION, historyMs: 7 * DAY_MS, deadLettersMs: 3_650 * DAY_MS, deadLettersPerWebhook: 50,
+  });
+  // What happened is looked up by ids that events name.
+  expect(DEFAULT_RETENTION.historyMs).toBeGreaterThanOrEqual(DEFAULT_RETENTION.eventsMs);
+});
+
 test("where a master is reached: what is said, else the one address it listens on, loopback first where agents are local", () => {
   expect(load([], { SKEP_ADVERTISE: "a.example, 10.0.0.1" }).advertise).toEqual(["a.example", "10.0.0.1"]);
   expect(load([], { SKEP_SWARM_LISTEN: "10.0.0.9" }).advertise).toEqual(["10.0.0.9"]);
@@ -40,7 +48,7 @@ test("where a master is reached: what is said, else the one address it listens o
 });
 
 test("all faults are named at once, by the setting's name, and none repeats the database's password", () => {
-  const env = { SKEP_API_PORT: "70000", SKEP_SWARM_LISTEN: "not a host", SKEP_HEARTBEAT_INTERVAL_MS: "5", SKEP_LOG_LEVEL: "loud", SKEP_METRICS_MAX_HOSTS: "20001", SKEP_ALERT_COOLDOWN_MS: "999", SKEP_TRUST_DOMAIN: "UPPER", SKEP_API_TLS_CERT: "/no/such/file", SKEP_ADVERTISE: "a_b" };
+  const env = { SKEP_API_PORT: "70000", SKEP_SWARM_LISTEN: "not a host", SKEP_HEARTBEAT_INTERVAL_MS: "5", SKEP_LOG_LEVEL: "loud", SKEP_METRICS_MAX_HOSTS: "20001", SKEP_ALERT_COOLDOWN_MS: "999", SKEP_HISTORY_RETENTION_DAYS: "0", SKEP_DEAD_LETTER_RETENTION_DAYS: "3651", SKEP_DEAD_LETTERS_PER_WEBHOOK: "0", SKEP_TRUST_DOMAIN: "UPPER", SKEP_API_TLS_CERT: "/no/such/file", SKEP_ADVERTISE: "a_b" };
   expect(new Set(faults([], env))).toEqual(new Set(["DATABASE_URL", ...Object.keys(env)]));
   expect(() => loadConfig([], { DATABASE_URL: "mysql://u:hunter2@x" })).toThrow(expect.objectContaining({ detail: expect.not.stringContaining("hunter2") }));
 });

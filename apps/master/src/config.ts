@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MAX_PROBE_THRESHOLD, MIN_HEARTBEAT_INTERVAL_MS, PROBE_THRESHOLDS, SkepError, DAY_MS, DEFAULT_ALERT_COOL_DOWN_MS, type FieldError, type ProbeThresholds } from "@skep/core";
+import { DEFAULT_HEARTBEAT_INTERVAL_MS, MAX_HEARTBEAT_INTERVAL_MS, MAX_PROBE_THRESHOLD, MIN_HEARTBEAT_INTERVAL_MS, PROBE_THRESHOLDS, SkepError, DAY_MS, DEFAULT_ALERT_COOL_DOWN_MS, DEFAULT_RETENTION, type FieldError, type ProbeThresholds, type Retention } from "@skep/core";
 import { checkTrustDomain } from "@skep/pki";
 import { LOG_LEVELS, readTraceSettings, type TraceSettings } from "@skep/runtime";
 import { isIP } from "node:net";
@@ -37,6 +37,8 @@ export interface MasterConfig {
   readonly metricsMaxHosts: number;
   /** Between two notices that the same thing fires, ms. */
   readonly alertCoolDownMs: number;
+  /** How long the ledger keeps what has ended. */
+  readonly retention: Retention;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   /** Where traces go; undefined = nowhere. */
   readonly traces: TraceSettings | undefined;
@@ -62,6 +64,9 @@ export const USAGE = `skep-master: the control plane
   --allow-loopback-agents     agents, webhook receivers here SKEP_ALLOW_LOOPBACK_AGENTS
   --metrics-max-hosts N       hosts with their own label    SKEP_METRICS_MAX_HOSTS (${DEFAULT_METRIC_HOSTS})
   --alert-cooldown-ms N       ${MIN_COOL_DOWN_MS} to ${MAX_COOL_DOWN_MS}              SKEP_ALERT_COOLDOWN_MS     (${DEFAULT_ALERT_COOL_DOWN_MS})
+  --history-retention-days N  ended rollouts, moves, drains SKEP_HISTORY_RETENTION_DAYS (${DEFAULT_RETENTION.historyMs / DAY_MS})
+  --dead-letter-retention-days N  given up by webhooks      SKEP_DEAD_LETTER_RETENTION_DAYS (${DEFAULT_RETENTION.deadLettersMs / DAY_MS})
+  --dead-letters-per-webhook N  the newest are kept         SKEP_DEAD_LETTERS_PER_WEBHOOK (${DEFAULT_RETENTION.deadLettersPerWebhook})
   --log-level LEVEL           ${LOG_LEVELS.join(", ")}   SKEP_LOG_LEVEL (info)
                               where traces go               OTEL_EXPORTER_OTLP_ENDPOINT (nowhere); see docs/observability.md
   --json                      one JSON line on stdout once ready; logs always go to stderr
@@ -71,7 +76,7 @@ const FLAGS = {
   "state-dir": { type: "string" }, "api-listen": { type: "string" }, "api-port": { type: "string" }, "api-tls-cert": { type: "string" }, "api-tls-key": { type: "string" },
   "swarm-listen": { type: "string" }, "swarm-port": { type: "string" }, "enrol-port": { type: "string" }, advertise: { type: "string" },
   "heartbeat-interval-ms": { type: "string" }, "probe-failures": { type: "string" }, "probe-successes": { type: "string" }, "trust-domain": { type: "string" }, "allow-loopback-agents": { type: "boolean" },
-  "alert-cooldown-ms": { type: "string" }, "log-level": { type: "string" }, "metrics-max-hosts": { type: "string" },
+  "alert-cooldown-ms": { type: "string" }, "history-retention-days": { type: "string" }, "dead-letter-retention-days": { type: "string" }, "dead-letters-per-webhook": { type: "string" }, "log-level": { type: "string" }, "metrics-max-hosts": { type: "string" },
   failpoint: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean" },
 } as const;
 
@@ -94,6 +99,14 @@ const metricHosts = `must be a whole number from 0 to ${MAX_METRIC_HOSTS}`;
 const coolDown = `must be a whole number from ${MIN_COOL_DOWN_MS} to ${MAX_COOL_DOWN_MS}`;
 const interval = `must be a whole number from ${MIN_HEARTBEAT_INTERVAL_MS} to ${MAX_HEARTBEAT_INTERVAL_MS}`;
 
+/** A day at least: an Idempotency-Key's answer names its rollout for so long. Ten years at most, which keeps dates in range. */
+const MAX_RETENTION_DAYS = 3_650;
+const retentionDays = `must be a whole number of days from 1 to ${MAX_RETENTION_DAYS}`;
+const keptMs = z.string().regex(/^\d{1,4}$/, retentionDays).transform(Number).refine((days) => days >= 1 && days <= MAX_RETENTION_DAYS, retentionDays).transform((days) => days * DAY_MS);
+/** More makes `skep webhook ls` count for long. */
+const MAX_DEAD_LETTERS = 100_000;
+const deadLetters = `must be a whole number from 1 to ${MAX_DEAD_LETTERS}`;
+
 const threshold = `must be a whole number from 1 to ${MAX_PROBE_THRESHOLD}`;
 const inARow = z.string().regex(/^\d{1,4}$/, threshold).transform(Number).refine((count) => count >= 1 && count <= MAX_PROBE_THRESHOLD, threshold);
 
@@ -115,6 +128,9 @@ const settings = z.object({
   SKEP_ALLOW_LOOPBACK_AGENTS: yes.default(false),
   SKEP_METRICS_MAX_HOSTS: z.string().regex(/^\d{1,6}$/, metricHosts).transform(Number).refine((hosts) => hosts <= MAX_METRIC_HOSTS, metricHosts).default(DEFAULT_METRIC_HOSTS),
   SKEP_ALERT_COOLDOWN_MS: z.string().regex(/^\d+$/, coolDown).transform(Number).refine((ms) => ms >= MIN_COOL_DOWN_MS && ms <= MAX_COOL_DOWN_MS, coolDown).default(DEFAULT_ALERT_COOL_DOWN_MS),
+  SKEP_HISTORY_RETENTION_DAYS: keptMs.default(DEFAULT_RETENTION.historyMs),
+  SKEP_DEAD_LETTER_RETENTION_DAYS: keptMs.default(DEFAULT_RETENTION.deadLettersMs),
+  SKEP_DEAD_LETTERS_PER_WEBHOOK: z.string().regex(/^\d{1,6}$/, deadLetters).transform(Number).refine((count) => count >= 1 && count <= MAX_DEAD_LETTERS, deadLetters).default(DEFAULT_RETENTION.deadLettersPerWebhook),
   SKEP_LOG_LEVEL: z.enum(LOG_LEVELS as [(typeof LOG_LEVELS)[number], ...(typeof LOG_LEVELS)[number][]]).default("info"),
   SKEP_FAILPOINT: z.string().transform(because(parseFailpoint)).optional(),
   SKEP_ALLOW_FAILPOINTS: yes.default(false),
@@ -155,6 +171,7 @@ export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     allowLoopbackAgents: all.SKEP_ALLOW_LOOPBACK_AGENTS,
     metricsMaxHosts: all.SKEP_METRICS_MAX_HOSTS,
     alertCoolDownMs: all.SKEP_ALERT_COOLDOWN_MS,
+    retention: { ...DEFAULT_RETENTION, historyMs: all.SKEP_HISTORY_RETENTION_DAYS, deadLettersMs: all.SKEP_DEAD_LETTER_RETENTION_DAYS, deadLettersPerWebhook: all.SKEP_DEAD_LETTERS_PER_WEBHOOK },
     logLevel: all.SKEP_LOG_LEVEL,
     traces: traces.settings,
     failpoint: all.SKEP_FAILPOINT,

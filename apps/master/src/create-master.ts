@@ -27,7 +27,7 @@ import { createWebhookSender } from "./webhooks/send.ts";
 export type MasterSettings = Pick<
   MasterConfig,
   "apiListen" | "apiPort" | "apiTls" | "swarmListen" | "swarmPort" | "enrolPort" | "advertise" | "heartbeatIntervalMs" | "allowLoopbackAgents" | "failpoint"
-> & Partial<Pick<MasterConfig, "probeThresholds" | "alertCoolDownMs">>;
+> & Partial<Pick<MasterConfig, "probeThresholds" | "alertCoolDownMs" | "retention">>;
 
 /** Raised by the benchmark, lowered by tests; production uses the defaults. */
 export interface MasterLimits {
@@ -111,7 +111,7 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
   const webhooks = createWebhookSender({ clock, allowLoopback: config.allowLoopbackAgents, userAgent: `skep/${VERSION}` });
   const control = await createControl(
     { store, agents, clock, rng, logger, tracer, policy: deps.policy ?? PRODUCTION_POLICY, timings, hash: specHash, failpoint: createFailpoint(config.failpoint), observe: metrics },
-    { rotateWanted: identity.pins.rotationWanted, probing: { thresholds: config.probeThresholds }, webhooks: { sender: webhooks, allowLoopback: config.allowLoopbackAgents }, alertCoolDownMs: config.alertCoolDownMs },
+    { rotateWanted: identity.pins.rotationWanted, probing: { thresholds: config.probeThresholds }, webhooks: { sender: webhooks, allowLoopback: config.allowLoopbackAgents }, alertCoolDownMs: config.alertCoolDownMs, retention: config.retention },
   );
   const channel = createChannel({
     control, identity, store, credentials: credentials.current(), trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger, tasks, observe: metrics,

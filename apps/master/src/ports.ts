@@ -50,6 +50,8 @@ export interface AgentClient {
   runCommand(host: HostRecord, placementId: string, component: string, command: ExecCommand, signal: AbortSignal): Promise<OpenExec>;
   /** This master's breaker for the host. */
   circuit(host: HostRecord): CircuitView;
+  /** Every host whose circuit may not be closed; a closed one may be among them. */
+  openCircuits(): readonly HostId[];
   /** What this master's calls to the host came to over the last minutes. */
   calls(hostId: HostId): CallSummary;
   close(): Promise<void>;

@@ -2,6 +2,7 @@
 import type { Reads, Tx } from "@skep/core";
 import * as alerts from "./alerts.ts";
 import * as apiTokens from "./api-tokens.ts";
+import { attentionCandidates } from "./attention.ts";
 import { appendAudit, listAudit } from "./audit.ts";
 import { writeBeats } from "./beats.ts";
 import * as certs from "./certs.ts";
@@ -19,6 +20,7 @@ import * as lifecycle from "./lifecycle.ts";
 import * as moves from "./moves.ts";
 import * as placements from "./placements.ts";
 import * as reachability from "./reachability.ts";
+import { dropDeadLetters } from "./retain.ts";
 import * as rollouts from "./rollouts.ts";
 import { serviceSnapshot } from "./services.ts";
 import * as tokens from "./tokens.ts";
@@ -29,6 +31,7 @@ export const bindReads = (db: Db, pinsDb: Db = db): Reads => ({
   now: () => readNow(db),
   findHost: (idOrName) => hosts.findHost(db, idOrName),
   listHosts: (query) => hosts.listHosts(db, query),
+  attentionCandidates: (query) => attentionCandidates(db, query),
   findHostView: (idOrName) => hosts.findHostView(db, idOrName),
   listHostCerts: (hostId) => certs.listHostCerts(db, hostId),
   listPresentCerts: (hostIds) => certs.listPresentCerts(db, hostIds),
@@ -129,4 +132,5 @@ export const bindTx = (db: Db): Tx =>
     deleteWebhook: (id) => webhooks.deleteWebhook(db, id),
     insertWebhookDeliveries: (rows) => webhooks.insertWebhookDeliveries(db, rows),
     casWebhookDelivery: (id, version, patch) => webhooks.casWebhookDelivery(db, id, version, patch),
+    dropDeadLetters: (limits) => dropDeadLetters(db, limits),
   });

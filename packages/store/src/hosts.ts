@@ -18,12 +18,19 @@ export async function findHostView(db: Db, idOrName: string): Promise<HostView |
   return first(findViews(db, isNamed(idOrName), [idFirst(idOrName)], 1));
 }
 
-export async function listHosts(db: Db, query: HostQuery): Promise<readonly HostView[]> {
-  const where = and(
+/** Which hosts a list is of; nothing of where its page begins. */
+export const hostsWhere = (query: Pick<HostQuery, "status" | "labels" | "live" | "ids">): SQL | undefined =>
+  and(
     query.status === undefined ? undefined : eq(hosts.status, query.status),
     query.labels === undefined ? undefined : sql`${hosts.labels} @> ${JSON.stringify(query.labels)}::jsonb`,
     // Said even beside a status: only so the index of live names serves the order by name.
     query.live === true ? ne(hosts.status, "decommissioned") : undefined,
+    query.ids === undefined ? undefined : sql`${hosts.id} = ANY (${sql.param([...query.ids])}::uuid[])`,
+  );
+
+export async function listHosts(db: Db, query: HostQuery): Promise<readonly HostView[]> {
+  const where = and(
+    hostsWhere(query),
     query.after === undefined ? undefined : gt(hosts.id, afterId<HostId>(query.after)),
     query.byName?.after === undefined ? undefined : sql`(${hosts.name}, ${hosts.id}) > (${query.byName.after.name}, ${query.byName.after.id}::uuid)`,
   );

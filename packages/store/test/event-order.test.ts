@@ -85,7 +85,7 @@ test("a pruned position is told so, the head is not", async () => {
   await runSql(database.url, INSERT, ["doomed"]);
   await eventually(async () => (await read(start)).kinds.length === 1, { what: "the event" });
   const head = await store.eventHead();
-  expect((await store.retain({ eventsMs: -60_000, idempotencyMs: 60_000, alertsMs: 60_000 })).events).toBeGreaterThan(0);
+  expect((await store.retain({ eventsMs: -60_000, idempotencyMs: 60_000, alertsMs: 60_000, historyMs: 3_600_000 })).events).toBeGreaterThan(0);
   expect(await store.readEvents(start, 10)).toEqual({ kind: "expired" });
   expect(await store.readEvents(head, 10)).toMatchObject({ kind: "page", events: [] });
   expect(await store.readEvents(undefined, 10)).toMatchObject({ kind: "page", events: [] });

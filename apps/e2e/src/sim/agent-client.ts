@@ -74,6 +74,7 @@ export function createAgentClient(from: { readonly name: string; readonly proces
     runCommand: () => Promise.reject(new SkepError("exec_unsupported")),
     // The simulated network has no breaker in front of it: the ledger's rules must hold without one.
     circuit: () => viewBreaker(CLOSED_BREAKER, from.process.clock.mono()),
+    openCircuits: () => [],
     calls: () => createCallMetrics(from.process.clock.mono()).summary(from.process.clock.mono()),
     close: () => Promise.resolve(),
   };

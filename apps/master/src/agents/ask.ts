@@ -23,7 +23,13 @@ export type ReadAnswer<T> = (answer: Answer) => T | undefined;
 
 /** 5xx by which an agent that is alive and well-spoken puts a command off. */
 const AGENT_STATES: ReadonlySet<string> = new Set<ErrorCode>(["agent_booting", "agent_draining", "disk_full"]);
-export const isHostFailure = (status: number, code: string | undefined): boolean => status >= 500 && (code === undefined || !AGENT_STATES.has(code));
+const isHostFailure = (status: number, code: string | undefined): boolean => status >= 500 && (code === undefined || !AGENT_STATES.has(code));
+
+/**
+ * What an answer that is no reply of ours says of its host. `code`: where it came in our own form. A 4xx in any form is an
+ * answer to a wrong question; a 2xx that is not ours is somebody else's server.
+ */
+export const outcomeOfAnswer = (status: number, code: string | undefined): "success" | "failure" => (status < 400 || isHostFailure(status, code) ? "failure" : "success");
 
 export interface AskDeps {
   readonly pools: Pools;
@@ -66,9 +72,7 @@ export async function ask<T>(deps: AskDeps, host: HostRecord, { body, ...request
   }
   const refusal = answer.status >= 400 ? refusalOf(answer.bytes) : undefined;
   const because = refusal === undefined ? `the agent answered ${answer.status} in a form that is not ours` : `the agent answered ${answer.status} ${refusal.code}`;
-  // A 4xx in any form is an answer to a wrong question; a 2xx that is not ours is somebody else's server.
-  const failed = answer.status < 400 || isHostFailure(answer.status, refusal?.code);
-  pass.settle({ outcome: failed ? "failure" : "success", ...bytes, because });
+  pass.settle({ outcome: outcomeOfAnswer(answer.status, refusal?.code), ...bytes, because });
   return refusal === undefined ? { kind: "silent", because } : { kind: "refused", status: answer.status, ...refusal };
 }
 

@@ -44,6 +44,8 @@ export interface CallObserver {
 export interface Circuits {
   begin(host: HostRecord): OpenCall | CircuitOpen;
   view(host: HostRecord): CircuitView;
+  /** Hosts whose circuit may not be closed: a reset that only the database knows of is not seen here. */
+  open(): readonly HostId[];
   calls(hostId: HostId): CallSummary;
   /** The host's pins changed: what was known under the old ones is void. Without any pin left the host is gone. */
   pinsChanged(hostId: HostId): void;
@@ -122,6 +124,7 @@ export function createCircuits(deps: { readonly clock: Clock; readonly pinsOf: (
       const entry = entries.get(host.id);
       return viewBreaker(entry === undefined || isOutdated(entry, host) ? CLOSED_BREAKER : entry.breaker, clock.mono());
     },
+    open: () => [...entries.values()].filter((entry) => entry.breaker.state !== "closed").map((entry) => entry.host.id),
     calls: (hostId) => (entries.get(hostId)?.calls ?? createCallMetrics(clock.mono())).summary(clock.mono()),
     pinsChanged: (hostId) => {
       const entry = entries.get(hostId);

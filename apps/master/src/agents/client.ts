@@ -3,13 +3,13 @@
  * hang or grow: see exchange.ts. Every call passes the host's circuit: see ask.ts. A final refusal counts only when it
  * comes as a Skep problem; a 404 of some other server at that address must not end a row.
  */
-import { SkepError, type CircuitView, type DispatchAnswer, type HostId, type Logger } from "@skep/core";
+import { SkepError, type CircuitView, type DispatchAnswer, type HostId, type HostRecord, type Logger } from "@skep/core";
 import { acceptedReply, agentHealth, cancelReply, dryRunReply, jobView, METRICS_LIMIT_BYTES } from "@skep/protocol";
 import type { AgentClient, Withheld } from "../ports.ts";
-import { ask, circuitError, circuitWords, isHostFailure, jsonReply, replyOrThrow, type Asked, type AskDeps } from "./ask.ts";
+import { ask, circuitError, circuitWords, jsonReply, replyOrThrow, type Asked, type AskDeps } from "./ask.ts";
 import { createCircuits, type CallObserver } from "./circuits.ts";
 import { isStranger, transportFacts } from "./exchange.ts";
-import { openExec } from "./open-exec.ts";
+import { openExec, type OpenedExec } from "./open-exec.ts";
 import { readExposition } from "./read-metrics.ts";
 import { createPools, LONG_STREAMS, SHORT_CALLS, type PoolDeps } from "./pools.ts";
 
@@ -105,19 +105,25 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
     async runCommand(host, placementId, component, command, signal) {
       const pass = circuits.begin(host);
       if (pass.kind === "circuit_open") throw circuitError(host, pass);
+      let opened: OpenedExec;
       try {
-        // What the circuit asks is whether the host took the command; how long that runs is the command's own affair.
-        const opened = await openExec(await streams.poolFor(host), deps.clock, `/exec/${encodeURIComponent(placementId)}/${encodeURIComponent(component)}`, command, signal);
-        pass.settle({ outcome: "success" });
-        return opened;
+        opened = await openExec(await streams.poolFor(host), deps.clock, `/exec/${encodeURIComponent(placementId)}/${encodeURIComponent(component)}`, command, signal);
       } catch (error) {
-        pass.settle({ outcome: signal.aborted ? "aborted" : execOutcome(error), because: transportFacts(error) });
-        if (error instanceof SkepError && error.code !== "address_refused") throw new SkepError(error.code, `host ${host.name}: ${error.detail}`);
+        pass.settle({ outcome: signal.aborted ? "aborted" : unansweredOutcome(error), because: transportFacts(error) });
+        if (error instanceof SkepError && error.code !== "address_refused") throw ofHost(host, error);
         throw new SkepError("host_unreachable", `host ${host.name}: ${transportFacts(error)}`);
       }
+      if (opened.kind === "refused") {
+        pass.settle({ outcome: signal.aborted ? "aborted" : opened.outcome, because: transportFacts(opened.error) });
+        throw ofHost(host, opened.error);
+      }
+      // What the circuit asks is whether the host took the command; how long that runs is the command's own affair.
+      pass.settle({ outcome: "success" });
+      return opened.exec;
     },
 
     circuit: circuits.view,
+    openCircuits: circuits.open,
     calls: circuits.calls,
     forget: (hostId) => {
       pools.forget(hostId);
@@ -136,9 +142,11 @@ export function createAgentClient(deps: AgentClientDeps): PinnedAgentClient {
 
 const circuitFacts = ({ consecutiveFailures, cause }: CircuitView): Pick<Withheld, "consecutiveFailures" | "stranger"> => ({ consecutiveFailures, stranger: cause === "identity" });
 
-function execOutcome(error: unknown): "success" | "failure" | "identity" | "aborted" {
+const ofHost = (host: HostRecord, { code, detail }: SkepError): SkepError => new SkepError(code, `host ${host.name}: ${detail}`);
+
+/** How a command went that nobody answered. */
+function unansweredOutcome(error: unknown): "failure" | "identity" | "aborted" {
   if (!(error instanceof SkepError)) return "failure";
   if (error.code === "address_refused") return "aborted";
-  if (isStranger(error.cause)) return "identity";
-  return isHostFailure(error.status, error.code) ? "failure" : "success";
+  return isStranger(error.cause) ? "identity" : "failure";
 }

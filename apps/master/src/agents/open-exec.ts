@@ -7,6 +7,7 @@ import { SkepError, type Clock } from "@skep/core";
 import { EXEC_BEAT_MS, MAX_FRAME_CHARS, MAX_OUTPUT_BYTES, execFrame, isOutput, knownCode, type ExecCommand, type ExecFrame } from "@skep/protocol";
 import type { Dispatcher, Pool } from "undici";
 import type { OpenExec } from "../ports.ts";
+import { outcomeOfAnswer } from "./ask.ts";
 import { REPLY_LIMIT_BYTES, refusalOf, transportFacts } from "./exchange.ts";
 
 /** Looking whether the component runs takes an agent at most 10 s. */
@@ -17,7 +18,13 @@ const GRACE_MS = 60_000;
 const STREAM_BYTES = 4 * MAX_OUTPUT_BYTES;
 const NEWLINE = 0x0a;
 
-export async function openExec(pool: Pool, clock: Clock, path: string, command: ExecCommand, signal: AbortSignal): Promise<OpenExec> {
+export type OpenedExec =
+  | { readonly kind: "opened"; readonly exec: OpenExec }
+  /** The agent answered, and not with frames. `outcome`: what that says of the host, by the same rule as of every other call. */
+  | { readonly kind: "refused"; readonly outcome: "success" | "failure"; readonly error: SkepError };
+
+/** Throws where there was no answer: `host_unreachable` when it was never sent, `exec_outcome_unknown` when it may have been taken. */
+export async function openExec(pool: Pool, clock: Clock, path: string, command: ExecCommand, signal: AbortSignal): Promise<OpenedExec> {
   const late = new AbortController();
   const over = new AbortController();
   void clock.sleep(command.timeout_s * 1_000 + GRACE_MS, over.signal).then(() => {
@@ -35,15 +42,20 @@ export async function openExec(pool: Pool, clock: Clock, path: string, command: 
     if (neverSent(error)) throw new SkepError("host_unreachable", transportFacts(error), { cause: error });
     throw new SkepError("exec_outcome_unknown", `no answer: ${transportFacts(error)}`, { cause: error });
   }
-  if (reply.statusCode !== 200) {
-    const refusal = await readRefusal(reply.body).catch(() => undefined);
-    over.abort();
-    const code = refusal === undefined ? undefined : knownCode(refusal.code);
-    if (code === "route_not_found") throw new SkepError("exec_unsupported", "its agent is too old to run commands");
-    if (refusal !== undefined && code !== undefined) throw new SkepError(code, refusal.detail);
-    throw new SkepError("host_unreachable", `the agent answered ${reply.statusCode} in a form that is not ours`);
-  }
-  return { frames: readFrames(reply.body, over) };
+  if (reply.statusCode === 200) return { kind: "opened", exec: { frames: readFrames(reply.body, over) } };
+  const bytes = await readRefusal(reply.body).catch(() => undefined);
+  over.abort();
+  return refused(reply.statusCode, bytes);
+}
+
+/** `bytes`: undefined when the answer was cut or is longer than any of ours. */
+function refused(status: number, bytes: Buffer | undefined): OpenedExec {
+  const refusal = bytes === undefined || status < 400 ? undefined : refusalOf(bytes);
+  const outcome = bytes === undefined ? "failure" : outcomeOfAnswer(status, refusal?.code);
+  const code = refusal === undefined ? undefined : knownCode(refusal.code);
+  if (code === "route_not_found") return { kind: "refused", outcome, error: new SkepError("exec_unsupported", "its agent is too old to run commands") };
+  if (refusal !== undefined && code !== undefined) return { kind: "refused", outcome, error: new SkepError(code, refusal.detail) };
+  return { kind: "refused", outcome, error: new SkepError("host_unreachable", `the agent answered ${status} in a form that is not ours`) };
 }
 
 const BEFORE_SENDING = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_.*|ERR_SSL_.*|CERT_.*|UNABLE_TO_.*|SELF_SIGNED_.*|DEPTH_ZERO_.*)$/;
@@ -57,7 +69,7 @@ function neverSent(error: unknown): boolean {
   return false;
 }
 
-async function readRefusal(body: AsyncIterable<Buffer>): Promise<ReturnType<typeof refusalOf>> {
+async function readRefusal(body: AsyncIterable<Buffer>): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of body) {
@@ -65,7 +77,7 @@ async function readRefusal(body: AsyncIterable<Buffer>): Promise<ReturnType<type
     if (size > REPLY_LIMIT_BYTES) return undefined;
     chunks.push(chunk);
   }
-  return refusalOf(Buffer.concat(chunks));
+  return Buffer.concat(chunks);
 }
 
 async function* readFrames(body: AsyncIterable<Buffer>, over: AbortController): AsyncGenerator<ExecFrame> {

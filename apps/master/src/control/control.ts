@@ -7,7 +7,7 @@ import type {
   acceptedOperation, bundleRequest, CertReply, createHostRequest, DeployRequest, DrainJson, DrainPlanJson, DrainRequest, EnrolRequest, HeartbeatReply, HeartbeatRequest, MutateRequest,
   MoveJson, operationPlan, rebalanceRequest, RebalanceReply, redeployRequest, RegisterReply, RegisterRequest, rollbackRequest, RolloutReply, teardownRequest,
 } from "@skep/protocol";
-import type { HostId, HostRecord, LifecycleRow, Pin } from "@skep/core";
+import type { HostId, HostRecord, LifecycleRow, Pin, Retained } from "@skep/core";
 import type { z } from "zod";
 import type { OperatorContext, Reply } from "../ports.ts";
 import type { ExecControl } from "./exec.ts";
@@ -70,6 +70,8 @@ export interface Passes {
   deliverOnce(): Promise<{ started: number }>;
   /** Moves and drains. */
   drainOnce(): Promise<{ looked: number; stepped: number }>;
+  /** Deletes what is kept no longer. */
+  retainOnce(): Promise<Retained & { readonly deadLetters: number }>;
 }
 
 export interface Control extends DeploymentControl, RolloutControl, MoveControl, LifecycleControl, ExecControl, AgentControl, WebhookControl, Passes {

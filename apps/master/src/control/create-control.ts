@@ -1,5 +1,5 @@
 /** Puts the master's operations together. The only state kept in memory is what may be forgotten without harm. */
-import { DEFAULT_ALERT_COOL_DOWN_MS, traceFacts, type HostId, type LifecycleRow } from "@skep/core";
+import { DEFAULT_ALERT_COOL_DOWN_MS, DEFAULT_RETENTION, traceFacts, type HostId, type LifecycleRow, type Retention } from "@skep/core";
 import type { ControlDeps, WebhookSender } from "../ports.ts";
 import { createAlerts } from "./alerts.ts";
 import { createBeats } from "./beats.ts";
@@ -12,6 +12,7 @@ import { createLifecycleControl } from "./lifecycle.ts";
 import { createLiveness } from "./liveness.ts";
 import { createProber, type ProberOptions } from "./prober.ts";
 import { createReconcile } from "./reconcile.ts";
+import { createRetention } from "./retention.ts";
 import { createRollouts } from "./rollouts.ts";
 import { createSweep } from "./sweep.ts";
 import { createWebhookControl } from "./webhooks.ts";
@@ -24,6 +25,7 @@ export interface ControlExtras {
   /** How alerts leave; without it what is to be told waits for a master that has it. */
   readonly webhooks?: { readonly sender: WebhookSender; readonly allowLoopback: boolean };
   readonly alertCoolDownMs?: number | undefined;
+  readonly retention?: Retention | undefined;
 }
 
 /** Starts listening: `listeningSince` is the database's now. */
@@ -56,6 +58,7 @@ export async function createControl(deps: ControlDeps, extras: ControlExtras = {
     ...createWebhookControl(deps, extras.webhooks?.allowLoopback ?? false, () => wakeDeliveries()),
     ...createWebhookDeliveries(deps, extras.webhooks?.sender, () => wakeDeliveries()),
     ...createDrains(deps, { dispatch: wake, tellCancel: tellNow, moves: () => wakeMoves() }),
+    ...createRetention(deps, extras.retention ?? DEFAULT_RETENTION),
     register: beats.register,
     beat: beats.beat,
     drain: async () => {

@@ -1,9 +1,10 @@
 /**
  * Many hosts with their health, by name or the worst first. Health is judged and nowhere stored, so a filter or an order
  * by it reads the hosts it may choose from; what is read at once is a page, and what is kept is at most what is answered.
- * The order of attention reads the whole fleet (a second for ten thousand hosts): one such pass at a time in this master.
+ * The order of attention is found among hosts that the store names: all with anything to say about them, and of the calm
+ * rest, which are equals, the first by name. Still a look at the whole fleet: one such pass at a time in this master.
  */
-import { attentionRank, compareAttention, isUuid, SkepError, type Attention, type HealthSummary, type HostId, type HostStatus } from "@skep/core";
+import { attentionRank, CALM_RANK, compareAttention, isUuid, SkepError, type Attention, type HealthSummary, type HostId, type HostStatus, type HostView } from "@skep/core";
 import { judgeHosts, type LoadedHealth } from "./health-facts.ts";
 import { createOneAtATime } from "./one-at-a-time.ts";
 import type { OperatorDeps } from "./settings.ts";
@@ -65,17 +66,42 @@ interface Ranked {
 
 async function byAttention(deps: OperatorDeps, query: HealthQuery): Promise<HealthPage> {
   const from = query.cursor === undefined ? undefined : parseCursor("attention", query.cursor);
-  let best: Ranked[] = [];
+  // Before the store's look: a circuit that opens after it belongs to the next answer.
+  const openCircuits = deps.agents.openCircuits();
+  const wantsCalm = query.health === undefined || query.health === "healthy";
+  const { ids, cut } = await deps.store.attentionCandidates({
+    ...selected(query), suspectAfterMs: deps.timings.suspectAfterMs, openCircuits,
+    calm: { limit: wantsCalm ? query.limit + 1 : 0, after: from !== undefined && from.rank >= CALM_RANK ? from : undefined },
+  });
+  const page = await firstOf(deps, query, from, pagesOf(deps, query, ids));
+  // As many calm ones were named as the page needs, and it is not full: somebody of them is gone or fits no more, and who comes next was not asked for.
+  return wantsCalm && cut && page.next === null ? firstOf(deps, query, from, everybody(deps, query)) : page;
+}
+
+async function* pagesOf(deps: OperatorDeps, query: HealthQuery, ids: readonly HostId[]): AsyncGenerator<readonly HostView[]> {
+  for (let at = 0; at < ids.length; at += PAGE) yield await deps.store.listHosts({ ...selected(query), ids: ids.slice(at, at + PAGE), limit: PAGE });
+}
+
+/** The plain way: reads the whole fleet and leaves nobody out. */
+export async function* everybody(deps: OperatorDeps, query: HealthQuery): AsyncGenerator<readonly HostView[]> {
   for (let after: string | undefined; ; ) {
     const views = await deps.store.listHosts({ ...selected(query), limit: PAGE, after });
+    yield views;
+    if (views.length < PAGE) return;
+    after = views.at(-1)!.host.id;
+  }
+}
+
+/** Judges them all and keeps the first after `from`. */
+export async function firstOf(deps: OperatorDeps, query: HealthQuery, from: Attention | undefined, pages: AsyncIterable<readonly HostView[]>): Promise<HealthPage> {
+  let best: Ranked[] = [];
+  for await (const views of pages) {
     for (const loaded of await judgeHosts(deps, views)) {
       const { id, name, status } = loaded.view.host;
       const key = { rank: attentionRank(status, loaded.judged), name, id };
       if (fits(query, loaded) && (from === undefined || compareAttention(key, from) > 0)) best.push({ key, loaded });
     }
     best = best.sort((a, b) => compareAttention(a.key, b.key)).slice(0, query.limit + 1);
-    if (views.length < PAGE) break;
-    after = views.at(-1)!.host.id;
   }
   const shown = best.slice(0, query.limit);
   const last = shown.at(-1);

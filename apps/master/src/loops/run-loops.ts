@@ -2,7 +2,7 @@
  * What the master does again and again. Every round looks at the database anew; wake-ups only make a round come sooner,
  * so each of them may be lost (style 6). Any number of masters may run these at the same time.
  */
-import { DAY_MS, HOUR_MS, SkepError, type Clock, type Logger, type Rng, type Store, type Timings } from "@skep/core";
+import { HOUR_MS, SkepError, type Clock, type Logger, type Rng, type Store, type Timings } from "@skep/core";
 import { loop, type Loop } from "@skep/runtime";
 import type { Control } from "../control/control.ts";
 import { POLL_MS, type PinCache } from "../identity/pin-cache.ts";
@@ -32,11 +32,6 @@ const ALERTS_EVERY_MS = 1_000;
 const DELIVERIES_EVERY_MS = 1_000;
 /** A placement that is seen to run on its new host is on both for this long at most. */
 const MOVE_EVERY_MS = 1_000;
-const EVENTS_KEPT_MS = 30 * DAY_MS;
-/** Resolved alerts and deliveries that arrived. */
-const ALERTS_KEPT_MS = 30 * DAY_MS;
-/** The promise of the API: a key is remembered for a day. */
-const IDEMPOTENCY_KEPT_MS = DAY_MS;
 /** Spread, so that masters that started together do not sweep together. */
 const JITTER = 0.1;
 
@@ -68,7 +63,7 @@ export function runLoops(deps: LoopDeps): { readonly stopped: Promise<void> } {
   const deliveries = start("webhooks", DELIVERIES_EVERY_MS, () => control.deliverOnce());
   const moves = start("moves", Math.min(MOVE_EVERY_MS, timings.heartbeatIntervalMs / 2), () => control.drainOnce());
   const pins = start("pins", POLL_MS, () => deps.pins.poll());
-  const retention = start("retention", HOUR_MS, () => store.retain({ eventsMs: EVENTS_KEPT_MS, idempotencyMs: IDEMPOTENCY_KEPT_MS, alertsMs: ALERTS_KEPT_MS }));
+  const retention = start("retention", HOUR_MS, () => control.retainOnce());
   const credentials = start("credentials", HOUR_MS, async () => deps.renewCredentials());
 
   control.onWorkDue(() => dispatch.wake());

@@ -119,7 +119,7 @@ test("events that were deleted before anybody looked are said to be skipped, and
   await rig.store.transaction((tx) => tx.casHostStatus(over, "unreachable", "active", "test"));
   await rig.happen("host.active", { hostId: over });
   await rig.happen("host.flapping", { hostId: still });
-  await rig.store.retain({ eventsMs: -1_000, idempotencyMs: 1_000, alertsMs: 3_600_000 });
+  await rig.store.retain({ eventsMs: -1_000, idempotencyMs: 1_000, alertsMs: 3_600_000, historyMs: 3_600_000 });
   await rig.control.alertOnce();
   expect(firing(rig).map((alert) => alert.host)).toEqual(["web-02"]);
   expect((await rig.store.recentEvents(9, { kindPrefix: "alert." })).map((event) => [event.kind, event.severity])).toEqual([["alert.skipped", "warning"]]);

@@ -1,6 +1,6 @@
 /** Masters on a ledger in memory whose clock the test moves; what they send goes over real HTTP. */
 import { Writable } from "node:stream";
-import { PRODUCTION_POLICY, seededRng, timingsFor, uuidv7, type EventSeverity, type HostId, type HostStatus, type NewEvent } from "@skep/core";
+import { PRODUCTION_POLICY, seededRng, timingsFor, uuidv7, type EventSeverity, type HostId, type HostStatus, type NewEvent, type Retention } from "@skep/core";
 import { createWebhookRequest } from "@skep/protocol";
 import { createLogger, specHash } from "@skep/runtime";
 import { ManualClock, createMemoryDatabase, type MemoryDatabase, type MemorySession, type SessionOptions } from "@skep/testkit";
@@ -28,7 +28,7 @@ export interface AlertRig {
   deliver(): Promise<void>;
 }
 
-export async function startAlertRig({ warm = true }: { readonly warm?: boolean } = {}): Promise<AlertRig> {
+export async function startAlertRig({ warm = true, retention }: { readonly warm?: boolean; readonly retention?: Retention } = {}): Promise<AlertRig> {
   const clock = new ManualClock();
   const database = createMemoryDatabase({ clock, policy: PRODUCTION_POLICY });
   const rng = seededRng(3);
@@ -40,7 +40,7 @@ export async function startAlertRig({ warm = true }: { readonly warm?: boolean }
     const session = database.connect(options);
     const control = await createControl(
       { store: session, agents: fakeAgents(), clock, rng, logger, policy: PRODUCTION_POLICY, timings, hash: specHash, failpoint: () => undefined },
-      { webhooks: { sender, allowLoopback: true }, alertCoolDownMs: COOL_MS },
+      { webhooks: { sender, allowLoopback: true }, alertCoolDownMs: COOL_MS, retention },
     );
     return { control, store: session };
   };

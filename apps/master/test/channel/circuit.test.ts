@@ -29,6 +29,7 @@ test("five calls that failed, and the sixth is not made; every way of calling sa
   await expect(client.runCommand(host, "p", "c", { argv: ["x"], timeout_s: 1 } as never, new AbortController().signal)).rejects.toMatchObject(refusal);
   expect(agents.connections()).toBe(made);
   expect(client.circuit(host)).toMatchObject({ state: "open", consecutiveFailures: 5 });
+  expect(client.openCircuits()).toEqual([me.hostId]);
 
   // The trial fails: open for another whole cool-down, and nobody is told twice.
   clock.advance(BREAKER_COOLDOWN_MS);
@@ -37,6 +38,7 @@ test("five calls that failed, and the sixth is not made; every way of calling sa
   clock.advance(BREAKER_COOLDOWN_MS);
   act = reply(202, accepted);
   expect(await deliver(client, host)).toBe("accepted");
+  expect(client.openCircuits()).toEqual([]);
   expect(edges).toEqual([["open", true], ["half_open", false], ["open", false], ["half_open", false], ["closed", true]]);
   expect(client.calls(me.hostId)).toMatchObject({ totalRequests: 7, failedRequests: 6 });
 });
@@ -54,12 +56,19 @@ test("half open lets one call out, however many ask at once", async () => {
   await eventually(() => held.length > 0, { what: "the trial arrived" });
   expect((await Promise.all(asked.slice(1))).every((kind) => kind === "circuit_open")).toBe(true);
   expect(held).toHaveLength(1);
+  expect([client.circuit(host).state, client.openCircuits()]).toEqual(["half_open", [me.hostId]]);
   held[0]!();
   expect(await asked[0]).toBe("accepted");
   expect(client.circuit(host).state).toBe("closed");
 });
 
-describe("what counts against a host (0-7)", () => {
+/** A command, whose answer is a stream, counts like a call whose answer is one document (decision 0020). */
+const WAYS: readonly [string, typeof deliver][] = [
+  ["a delivery", deliver],
+  ["a command", (client, host) => client.runCommand(host, "p", "c", { command: ["x"], timeout_s: 1 }, new AbortController().signal).then(() => "accepted", (error: { code: string }) => error.code)],
+];
+
+describe.each(WAYS)("what counts against a host (0-7): %s", (_way, call) => {
   test.each<[string, Act]>([
     ["a cut connection", cut],
     ["a 500 in whatever form", reply(500, "oops")],
@@ -67,15 +76,20 @@ describe("what counts against a host (0-7)", () => {
     ["a 500 of ours", reply(500, problem("internal", 500))],
     ["a 202 that is no answer of ours", reply(202, "{}")],
     ["a redirect", reply(307, "", { location: "/elsewhere" })],
+    ["a 404 that is cut", (_request, response) => response.writeHead(404, { "content-length": "100" }).write("x") && setImmediate(() => response.destroy())],
+    ["a 404 that never ends", (_request, response) => response.writeHead(404).write("x".repeat(1_000_000))],
+    ["a 500 under a code that is a wrong question's", reply(500, problem("component_not_running", 500))],
   ])("%s", async (_what, act) => {
     const client = agents.newClient();
     const host = await agents.agent(act);
-    for (let nth = 1; nth <= 5; nth += 1) await deliver(client, host);
+    for (let nth = 1; nth <= 5; nth += 1) await call(client, host);
     expect(client.circuit(host).state).toBe("open");
   });
   test.each<[string, Act]>([
     ["a 404 of ours", reply(404, problem("no_active_deployment", 404))],
     ["a 404 of anybody", reply(404, "not found")],
+    ["a 404 under a code that nobody knows", reply(404, problem("from_the_future", 404))],
+    ["a 404 under a code that is a fault's", reply(404, problem("internal", 404))],
     ["a 409", reply(409, problem("busy", 409))],
     ["an agent that boots", reply(503, problem("agent_booting", 503))],
     ["an agent that stops", reply(503, problem("agent_draining", 503))],
@@ -83,13 +97,13 @@ describe("what counts against a host (0-7)", () => {
   ])("not: %s", async (_what, act) => {
     const client = agents.newClient();
     const host = await agents.agent(act);
-    for (let nth = 1; nth <= 8; nth += 1) await deliver(client, host);
+    for (let nth = 1; nth <= 8; nth += 1) await call(client, host);
     expect(client.circuit(host)).toMatchObject({ state: "closed", consecutiveFailures: 0 });
   });
   test("not: an address that we may not call", async () => {
     const client = agents.newClient({ allowLoopbackAgents: false });
     const host = await agents.agent(reply(202, accepted));
-    for (let nth = 1; nth <= 8; nth += 1) expect(await deliver(client, host)).toBe("unreachable");
+    for (let nth = 1; nth <= 8; nth += 1) expect(await call(client, host)).toContain("unreachable");
     expect(client.circuit(host)).toMatchObject({ state: "closed", consecutiveFailures: 0 });
   });
 });

@@ -12,7 +12,7 @@ import { eventually, tempAuthority, tempDir } from "@skep/testkit";
 import { useDatabase } from "@skep/testkit/vitest";
 import { createMaster, type MasterSettings } from "../../src/index.ts";
 import { newToken } from "../../src/http/tokens.ts";
-import { instant } from "@skep/core";
+import { DEFAULT_RETENTION, instant, uuidv7, type WebhookDeliveryId, type WebhookId } from "@skep/core";
 import { clock, keepAlive, post, refusalCode, rng, seedBeat } from "./rig.ts";
 
 const logger = createLogger({ level: "silent", name: "test" });
@@ -46,6 +46,24 @@ describe("in one process", () => {
       await master.close();
       expect(await refusalCode(post(portOf(swarmUrl), "/swarm/heartbeat", {}, { caPem: bundle.ca_cert_pem, identity }))).toMatch(/ECONNREFUSED|ECONNRESET/);
       await expect(fetch(`${apiUrl}/healthz`)).rejects.toThrow();
+    } finally {
+      await master.close();
+      await store.close();
+    }
+  });
+
+  test("the retention that a master is given is the one it keeps to, from its start on", async () => {
+    const store = await createPostgresStore({ url: database.url, logger, clock, rng, applicationName: "test" });
+    const [webhookId, first, second] = [uuidv7(clock.now(), rng) as WebhookId, uuidv7(clock.now(), rng) as WebhookDeliveryId, uuidv7(clock.now(), rng) as WebhookDeliveryId];
+    await store.transaction(async (tx) => {
+      await tx.insertWebhook({ id: webhookId, name: "gone", url: "https://receiver.example/x", filter: { kinds: [], minSeverity: "info" }, secret: "whsec_x" });
+      await tx.insertWebhookDeliveries([first, second].map((id) => ({ id, webhookId, alertId: undefined, body: {} })));
+      for (const id of [first, second]) await tx.casWebhookDelivery(id, 1, { status: "dead" });
+    });
+    const master = await createMaster({ config: { ...settings, retention: { ...DEFAULT_RETENTION, deadLettersPerWebhook: 1 } }, store, authority: tempAuthority().authority, clock, rng, logger });
+    try {
+      await master.listen();
+      await eventually(async () => (await store.listWebhookDeliveries({ webhookId, limit: 10 })).length === 1, { what: "one dead letter is left" });
     } finally {
       await master.close();
       await store.close();

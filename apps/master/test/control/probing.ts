@@ -57,6 +57,7 @@ export function startProbing(): Probing {
     return {
       ...fakeAgents(),
       circuit: circuits.view,
+      openCircuits: circuits.open,
       health: async (host, signal) => {
         turns.push({ master, host: host.name, atMs: clock.mono() });
         const pass = circuits.begin(host);

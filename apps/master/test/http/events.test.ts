@@ -123,7 +123,7 @@ test("a cursor of another database is 410, before the stream begins; nonsense is
 test("a pruned position is 410", async () => {
   const old = await api.store.eventHead();
   for (let n = 0; n < 3; n++) await append(`pruned${n}`);
-  await api.store.retain({ eventsMs: -60_000, idempotencyMs: 60_000, alertsMs: 60_000 });
+  await api.store.retain({ eventsMs: -60_000, idempotencyMs: 60_000, alertsMs: 60_000, historyMs: 3_600_000 });
   expect([(await follow("", { "last-event-id": old })).status]).toEqual([410]);
 });
 

@@ -21,6 +21,7 @@ beforeAll(async () => {
   await api.call("PATCH", "/v1/hosts/c-cordoned", { body: { schedulable: false } });
   // Active, and this master's circuit to it is open.
   const { circuit } = api.agents;
+  api.agents.openCircuits = () => [ids.get("z-troubled")!];
   api.agents.circuit = (host) => (host.name === "z-troubled" ? { ...viewBreaker(CLOSED_BREAKER, 0), state: "open", consecutiveFailures: 5, cause: "failures", openedForMs: 1_000, retryInMs: 59_000 } : circuit(host));
 });
 

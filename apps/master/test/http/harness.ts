@@ -103,6 +103,7 @@ export function fakeAgents(): FakeAgents {
       return { data, nextOffset: start + data.length };
     },
     circuit: () => viewBreaker(CLOSED_BREAKER, 0),
+    openCircuits: () => [],
     calls: () => createCallMetrics(0).summary(0),
     close: async () => undefined,
   };

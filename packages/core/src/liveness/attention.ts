@@ -23,6 +23,9 @@ const MOST_REASONS = 9;
 export const attentionRank = (status: HostStatus, { health, reasons }: Pick<Health, "health" | "reasons">): number =>
   BY_HEALTH[health] * 100 + BY_STATUS[status] * 10 + MOST_REASONS - Math.min(MOST_REASONS, reasons.length);
 
+/** The rank of an active host with nothing to say about it. `decideHealth` calls no other status healthy, so nothing comes after it: among these the name decides. */
+export const CALM_RANK = attentionRank("active", { health: "healthy", reasons: [] });
+
 /** A total order: 0 for the same host only. */
 export const compareAttention = (a: Attention, b: Attention): number =>
   a.rank - b.rank || compareText(a.name, b.name) || compareText(a.id, b.id);

@@ -1,6 +1,7 @@
 /**
  * A host's health as one word with its reasons. Pure, and read-only by construction: asking how a host is must never
  * change how it is (defect 4-15). Every reason says what to do next; a word without a reason would be an opinion.
+ * Which hosts may have a reason is asked of the store, too, where all are too many to judge: packages/store/src/attention.ts.
  */
 import type { BootReport } from "../agent/boot.ts";
 import type { AgentPhase } from "../agent/decide-admission.ts";
@@ -58,10 +59,10 @@ export interface Health {
 }
 
 /** Too large warns about disks that are fine; too small warns when the journal can no longer be written. */
-const DISK_LOW_SHARE = 0.1;
-const CERT_WARN_DAYS = 30;
+export const DISK_LOW_SHARE = 0.1;
+export const CERT_WARN_DAYS = 30;
 /** Agents renew at two thirds of a certificate's life; with less than a quarter left a renewal has failed. */
-const CERT_WARN_SHARE = 0.25;
+export const CERT_WARN_SHARE = 0.25;
 
 export function decideHealth(facts: HealthFacts): Health {
   const { host, liveness, now, timings } = facts;

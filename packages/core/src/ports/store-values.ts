@@ -21,10 +21,28 @@ export interface Page {
 export interface HostQuery extends Page {
   readonly status?: HostStatus | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Only of these. */
+  readonly ids?: readonly HostId[] | undefined;
   /** Without tombstones. */
   readonly live?: boolean | undefined;
   /** By name instead of by id; `after` is then this pair's business. Tombstones may share a name, so the id decides among them. */
   readonly byName?: { readonly after?: { readonly name: string; readonly id: HostId } | undefined } | undefined;
+}
+
+/** What of a host's health the ledger does not know, and how many of those are wanted of which it knows nothing. */
+export interface AttentionQuery extends Pick<HostQuery, "status" | "labels" | "live"> {
+  /** The calm ones by name: at most so many, after this one. */
+  readonly calm: { readonly limit: number; readonly after?: { readonly name: string; readonly id: HostId } | undefined };
+  /** Silence beyond this is a reason. */
+  readonly suspectAfterMs: number;
+  /** The caller's own view: hosts whose circuit may not be closed. */
+  readonly openCircuits: readonly HostId[];
+}
+
+export interface AttentionCandidates {
+  readonly ids: readonly HostId[];
+  /** There may be calm hosts after the last one named. */
+  readonly cut: boolean;
 }
 
 export interface LifecycleQuery extends Page {

@@ -18,6 +18,7 @@ import type { NewRollout, RolloutPatch, RolloutRecord } from "../rollout/record.
 import type { FleetGauges } from "../metrics/fleet-gauges.ts";
 import type { JobInventory } from "../sweep/decide-sweep.ts";
 import type { ProbeLane, Reachability, ReachabilityChange } from "../reachability/record.ts";
+import type { DroppedDeadLetters, Retained, Retention } from "../retention.ts";
 import type { ServiceQuery, ServiceSnapshot } from "../services/snapshot.ts";
 import type { Instant } from "../time.ts";
 import type {
@@ -25,7 +26,7 @@ import type {
 } from "./records.ts";
 import type {
   Page, HostQuery, LifecycleQuery, RolloutQuery, MoveQuery, HostView, PlacementView, HostPlacementFacts, FleetCounts, RingBeat, EventPage, EventFilter,
-  AlertQuery, AlertCursor, WebhookDeliveryQuery, WebhookCounts, AuditQuery, BeatWrite, BeatResult, NewLifecycleRow, ProgressNote, OrphanRecord,
+  AttentionQuery, AttentionCandidates, AlertQuery, AlertCursor, WebhookDeliveryQuery, WebhookCounts, AuditQuery, BeatWrite, BeatResult, NewLifecycleRow, ProgressNote, OrphanRecord,
   IdempotencyOutcome, IdempotencyKey,
 } from "./store-values.ts";
 
@@ -37,6 +38,8 @@ export interface Reads {
   /** By id or by name. Decommissioned hosts are found by id only. */
   findHost(idOrName: string): Promise<HostRecord | undefined>;
   listHosts(query: HostQuery): Promise<readonly HostView[]>;
+  /** Hosts that may be the first by `attentionRank`: all that may have a reason, and of the rest the first by name. One moment's; errs by naming too many. */
+  attentionCandidates(query: AttentionQuery): Promise<AttentionCandidates>;
   findHostView(idOrName: string): Promise<HostView | undefined>;
   listHostCerts(hostId: HostId): Promise<readonly HostCert[]>;
   /** The certificates that admit these hosts now or for a while yet: active and retiring ones. In no order. */
@@ -195,6 +198,8 @@ export interface Tx extends Reads {
   insertWebhookDeliveries(deliveries: readonly Pick<WebhookDelivery, "id" | "webhookId" | "alertId" | "body">[]): Promise<void>;
   /** Gives the claim back. `retryMs` from now; `attempt` where counting starts over. */
   casWebhookDelivery(id: WebhookDeliveryId, expectedVersion: number, patch: { readonly status: WebhookDeliveryStatus; readonly retryMs?: number; readonly attempt?: number; readonly lastStatus?: number | null; readonly lastError?: string | null }): Promise<boolean>;
+  /** Deletes dead deliveries that are too old or too many of one webhook, a bounded number at once, and says whose they were. */
+  dropDeadLetters(limits: Pick<Retention, "deadLettersMs" | "deadLettersPerWebhook">): Promise<{ readonly dropped: readonly DroppedDeadLetters[]; readonly more: boolean }>;
 }
 
 /** What the dispatcher needs to deliver one row. */
@@ -277,8 +282,11 @@ export interface Store extends Reads {
    * its alert to the same receiver is pending: nobody hears of the end before the beginning. A claim expires after `claimMs`.
    */
   claimWebhookDeliveries(limit: number, perWebhook: number, claimMs: number): Promise<readonly ClaimedWebhookDelivery[]>;
-  /** Deletes expired idempotency keys, old events and tokens, and alerts and deliveries that ended longer ago than `alertsMs`; dead deliveries stay. */
-  retain(limits: { eventsMs: number; idempotencyMs: number; alertsMs: number }): Promise<{ events: number; idempotencyKeys: number; alerts: number; webhookDeliveries: number }>;
+  /**
+   * Deletes what ended longer ago than its limit, a bounded number at once; `more`: there may be more. Dead deliveries stay,
+   * and what is still read: a deployment's newest rollout, one whose generation a placement has, a host's last drain and its moves.
+   */
+  retain(limits: Pick<Retention, "eventsMs" | "idempotencyMs" | "alertsMs" | "historyMs">): Promise<Retained & { readonly more: boolean }>;
   /** Wakes `listener` when another session committed something on the topic. A signal: it carries no facts and may be lost. */
   onSignal(listener: (topic: SignalTopic) => void): () => void;
   close(): Promise<void>;

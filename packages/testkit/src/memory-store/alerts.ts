@@ -4,7 +4,7 @@ import type { AlertRecord, ClaimedWebhookDelivery, Reads, Store, Tx, WebhookDeli
 import { byId, check, jsonCopy, type Context, type StoredWebhook, type Sync } from "./state.ts";
 
 type AlertReads = Sync<Pick<Reads, "findAlert" | "listAlerts" | "alertCursor" | "findWebhook" | "listWebhooks" | "findWebhookDelivery" | "listWebhookDeliveries">>;
-type AlertWrites = Sync<Pick<Tx, "casAlertCursor" | "lockAlerts" | "lockAlert" | "insertAlerts" | "casAlert" | "insertWebhook" | "casWebhook" | "deleteWebhook" | "insertWebhookDeliveries" | "casWebhookDelivery">>;
+type AlertWrites = Sync<Pick<Tx, "casAlertCursor" | "lockAlerts" | "lockAlert" | "insertAlerts" | "casAlert" | "insertWebhook" | "casWebhook" | "deleteWebhook" | "insertWebhookDeliveries" | "casWebhookDelivery" | "dropDeadLetters">>;
 
 const CURSOR = "alerts";
 const newestFirst = (a: { readonly id: string }, b: { readonly id: string }): number => byId(b, a);
@@ -110,6 +110,17 @@ export function alertWrites({ state, policy, now }: Context): AlertWrites {
         ...(retryMs === undefined ? {} : { nextAttemptAt: addMs(now(), retryMs) }), completedAt: patch.status === "pending" ? undefined : now(),
       });
       return true;
+    },
+    dropDeadLetters: (limits) => {
+      const dropped = [...state.webhooks.values()].sort((a, b) => (a.name < b.name ? -1 : 1)).flatMap((webhook) => {
+        const dead = [...state.webhookDeliveries.values()].filter((one) => one.webhookId === webhook.id && one.status === "dead").sort((a, b) => b.completedAt! - a.completedAt! || newestFirst(a, b));
+        const isExpired = (one: WebhookDelivery): boolean => one.completedAt! < addMs(now(), -limits.deadLettersMs);
+        const doomed = dead.filter((one, nth) => isExpired(one) || nth >= limits.deadLettersPerWebhook);
+        for (const one of doomed) state.webhookDeliveries.delete(one.id);
+        const expired = doomed.filter(isExpired).length;
+        return doomed.length === 0 ? [] : [{ webhookId: webhook.id, webhook: webhook.name, expired, surplus: doomed.length - expired }];
+      });
+      return { dropped, more: false };
     },
   };
 }

@@ -1,9 +1,9 @@
 /** Hosts and their sessions. Invariant: a decommissioned host never changes again and answers to its id only. */
 import { SkepError } from "@skep/core";
-import type { HostRecord, HostView, Reads, Tx } from "@skep/core";
+import type { HostQuery, HostRecord, HostView, Reads, Tx } from "@skep/core";
 import { afterPage, byId, check, jsonCopy, nextCount, type Context, type Sync } from "./state.ts";
 
-type HostReads = Sync<Pick<Reads, "findHost" | "listHosts" | "findHostView" | "listRing" | "listOrphans">>;
+type HostReads = Sync<Pick<Reads, "findHost" | "listHosts" | "attentionCandidates" | "findHostView" | "listRing" | "listOrphans">>;
 type HostWrites = Sync<Pick<Tx, "insertHost" | "casHostStatus" | "updateHost" | "recordProbe" | "resetBreakers" | "decommissionHost" | "openSession" | "bootReports">>;
 
 export function viewOf({ state }: Context, host: HostRecord): HostView {
@@ -33,17 +33,24 @@ export function hostReads(context: Context): HostReads {
     for (const host of state.hosts.values()) if (host.name === idOrName && host.status !== "decommissioned") return host;
     return undefined;
   };
+  const selected = (query: Pick<HostQuery, "status" | "labels" | "live" | "ids">): HostRecord[] => {
+    const wanted = Object.entries(query.labels ?? {});
+    return [...state.hosts.values()].filter(
+      (host) =>
+        (query.status === undefined || host.status === query.status) && (query.live !== true || host.status !== "decommissioned") &&
+        (query.ids === undefined || query.ids.includes(host.id)) && wanted.every(([key, value]) => host.labels[key] === value),
+    );
+  };
   return {
     findHost,
     findHostView: (idOrName) => {
       const host = findHost(idOrName);
       return host && viewOf(context, host);
     },
+    // All of them, which is too many and allowed.
+    attentionCandidates: (query) => ({ ids: selected(query).map((host) => host.id), cut: false }),
     listHosts: (query) => {
-      const wanted = Object.entries(query.labels ?? {});
-      const hosts = [...state.hosts.values()].filter(
-        (host) => (query.status === undefined || host.status === query.status) && (query.live !== true || host.status !== "decommissioned") && wanted.every(([key, value]) => host.labels[key] === value),
-      );
+      const hosts = selected(query);
       if (query.byName === undefined) return afterPage(hosts, query).map((host) => viewOf(context, host));
       const { after } = query.byName;
       const rest = hosts.sort(byName).filter((host) => after === undefined || byName(host, after) > 0);

@@ -4,6 +4,7 @@ import type { Delivery, JobInventory, LifecycleRow, ObservedRecord, PlacementRec
 import { claimWebhookDeliveries, retainAlerts } from "./alerts.ts";
 import { generationKey, observedOf } from "./deployments.ts";
 import { retain } from "./events.ts";
+import { retainHistory } from "./history.ts";
 import { viewOf } from "./hosts.ts";
 import { claimProbes } from "./reachability.ts";
 import { byId, type Context, type Sync } from "./state.ts";
@@ -59,7 +60,7 @@ export function passStatements(context: Context): PassStatements {
     },
     reconcileCases: (limit, after, options) => ({ now: now(), cases: reconcileCases(context, after, options?.all === true).slice(0, limit) }),
     claimWebhookDeliveries: claimWebhookDeliveries(context),
-    retain: (limits) => ({ ...retain(context, limits), ...retainAlerts(context, limits.alertsMs) }),
+    retain: (limits) => ({ ...retain(context, limits), ...retainAlerts(context, limits.alertsMs), ...retainHistory(context, limits.historyMs), more: false }),
   };
 }
 

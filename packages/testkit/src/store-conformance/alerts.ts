@@ -219,12 +219,12 @@ export function alertRules(world: () => World): void {
     const [sent, dead, pending] = [await deliver(webhookId), await deliver(webhookId), await deliver(webhookId)];
     await store.transaction((tx) => tx.casWebhookDelivery(sent, 1, { status: "delivered" }));
     await store.transaction((tx) => tx.casWebhookDelivery(dead, 1, { status: "dead" }));
-    const first = await store.retain({ eventsMs: 3_600_000, idempotencyMs: 3_600_000, alertsMs: 3_600_000 });
+    const first = await store.retain({ eventsMs: 3_600_000, idempotencyMs: 3_600_000, alertsMs: 3_600_000, historyMs: 3_600_000 });
     expect(first.webhookDeliveries).toBe(0);
     expect(first.alerts).toBeGreaterThanOrEqual(1);
     expect([await store.findAlert(old.id), (await store.findAlert(young.id))?.id, (await store.findAlert(fires.id))?.id]).toEqual([undefined, young.id, fires.id]);
     await eventually(async () => {
-      await store.retain({ eventsMs: 3_600_000, idempotencyMs: 3_600_000, alertsMs: -60_000 });
+      await store.retain({ eventsMs: 3_600_000, idempotencyMs: 3_600_000, alertsMs: -60_000, historyMs: 3_600_000 });
       return (await store.findWebhookDelivery(sent)) === undefined;
     }, { what: "the delivered one is dropped" });
     expect((await store.findWebhookDelivery(dead))?.status).toBe("dead");

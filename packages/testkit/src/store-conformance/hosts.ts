@@ -203,4 +203,39 @@ export function hostRules(world: () => World): void {
     expect(await store.findToken(newId<TokenId>())).toBeUndefined();
     expect(await store.findToken("not an id" as TokenId)).toBeUndefined();
   });
+
+  test("who may be the first by attention: whoever anything is known of, and of the calm the first by name; too many is allowed, too few is not", async () => {
+    const { store } = world();
+    const labels = { fleet: newId() };
+    const make = async (name: string, beat = true): Promise<HostId> => {
+      const id = await world().host(`${name}-${newId().slice(-8)}`, { labels });
+      if (beat) await world().beat((await world().session(id))(1));
+      return id;
+    };
+    const [b, a, c, d] = [await make("b"), await make("a"), await make("c"), await make("d")];
+    const [silent, cordoned, open] = [await make("z1", false), await make("z2"), await make("z3")];
+    await store.transaction((tx) => tx.updateHost(cordoned, { schedulable: false }));
+    const after = { name: (await store.findHost(b))!.name, id: b };
+    const ask = async (limit: number, from?: typeof after) => store.attentionCandidates({ live: true, labels, suspectAfterMs: 600_000, openCircuits: [open], calm: { limit, after: from } });
+    for (const limit of [0, 1, 2, 3, 4, 5]) {
+      const { ids, cut } = await ask(limit);
+      expect(ids).toEqual(expect.arrayContaining([silent, cordoned, open, ...[a, b, c, d].slice(0, limit)]));
+      expect(new Set(ids).size).toBe(ids.length);
+      if (ids.length < 7) expect(cut).toBe(true);
+    }
+    expect((await ask(1, after)).ids).toEqual(expect.arrayContaining([silent, cordoned, open, c]));
+    expect((await ask(5)).ids).toHaveLength(7);
+    // And of nobody else.
+    await world().host();
+    expect((await ask(100)).ids).toHaveLength(7);
+    expect((await store.attentionCandidates({ status: "decommissioned", labels, suspectAfterMs: 1, openCircuits: [], calm: { limit: 10 } })).ids).toEqual([]);
+  });
+
+  test("a list may be of certain hosts only", async () => {
+    const { store } = world();
+    const [first, , third] = [await world().host(), await world().host(), await world().host()];
+    const ids = async (wanted: readonly HostId[]) => (await store.listHosts({ limit: 10, ids: wanted })).map((view) => view.host.id);
+    expect(await ids([third, first, newId<HostId>()])).toEqual([first, third]);
+    expect(await ids([])).toEqual([]);
+  });
 }

@@ -13,6 +13,7 @@ import { lifecycleRules } from "./lifecycle.ts";
 import { moveRules } from "./moves.ts";
 import { passRules } from "./passes.ts";
 import { reachabilityRules } from "./reachability.ts";
+import { retentionRules } from "./retention.ts";
 import { rolloutRules } from "./rollouts.ts";
 import { serviceRules } from "./services.ts";
 import { World } from "./world.ts";
@@ -22,7 +23,7 @@ export type { OpenedStore } from "./world.ts";
 
 /** Gives each group of rules an empty store of its own. */
 export function storeConformance(name: string, makeStore: () => Promise<OpenedStore>): void {
-  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, reachability: reachabilityRules, rollouts: rolloutRules, services: serviceRules, moves: moveRules, ledgers: ledgerRules, gauges: gaugeRules, alerts: alertRules };
+  const groups = { hosts: hostRules, deployments: deploymentRules, lifecycle: lifecycleRules, beats: beatRules, passes: passRules, reachability: reachabilityRules, rollouts: rolloutRules, services: serviceRules, moves: moveRules, ledgers: ledgerRules, gauges: gaugeRules, alerts: alertRules, retention: retentionRules };
   describe(`${name} keeps the store's contract`, () => {
     for (const [noun, rules] of Object.entries(groups)) {
       describe(noun, () => {

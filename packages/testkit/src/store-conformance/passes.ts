@@ -1,5 +1,5 @@
 /** What the background passes see and claim. */
-import { addMs, instant } from "@skep/core";
+import { HOST_STATUSES, addMs, instant } from "@skep/core";
 import { expect, test } from "vitest";
 import type { World } from "./world.ts";
 import { newHash, newId, reported, SPEC } from "./world.ts";
@@ -154,6 +154,14 @@ export function passRules(world: () => World): void {
     const after = await store.fleetCounts();
     expect(after.openRows.pending).toBe(before + 1);
     expect(after.hosts.active).toBe(counts.hosts.active + 1);
+    for (const [nth, status] of HOST_STATUSES.entries()) {
+      for (let n = 0; n <= nth; n++) {
+        const id = await world().host(undefined, { heard: false });
+        if (status !== "pending") await store.transaction((tx) => (status === "decommissioned" ? tx.decommissionHost(id) : tx.casHostStatus(id, "pending", status, "test")));
+      }
+    }
+    const { hosts } = await store.fleetCounts();
+    expect(hosts).toEqual(Object.fromEntries(HOST_STATUSES.map((status, nth) => [status, after.hosts[status] + nth + 1])));
   });
 
   test("retention takes only what is older than its limits", async () => {
@@ -161,7 +169,7 @@ export function passRules(world: () => World): void {
     const key = { scope: "s", key: newHash(), bodyHash: "b" };
     await store.transaction((tx) => tx.claimIdempotency(key));
     await store.transaction((tx) => tx.appendEvent({ kind: "test.kept", severity: "info", message: "x" }));
-    expect(await store.retain({ eventsMs: 3_600_000, idempotencyMs: 3_600_000, alertsMs: 3_600_000 })).toEqual({ events: 0, idempotencyKeys: 0, alerts: 0, webhookDeliveries: 0 });
+    expect(await store.retain({ eventsMs: 3_600_000, idempotencyMs: 3_600_000, alertsMs: 3_600_000, historyMs: 3_600_000 })).toEqual({ events: 0, idempotencyKeys: 0, alerts: 0, webhookDeliveries: 0, rollouts: 0, moves: 0, drains: 0, more: false });
     expect(await store.transaction((tx) => tx.claimIdempotency(key))).toMatchObject({ kind: "in_progress" });
     expect(instant(await store.now())).toBeGreaterThan(0);
   });
