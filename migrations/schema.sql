@@ -320,7 +320,8 @@ TABLE rollouts
   created_at timestamp with time zone NOT NULL DEFAULT now()
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   completed_at timestamp with time zone
-  version counter NOT NULL DEFAULT 1;
+  version counter NOT NULL DEFAULT 1
+  base_placement jsonb;
 TABLE webhook_deliveries
   id uuid NOT NULL
   webhook_id uuid NOT NULL

@@ -11,7 +11,7 @@ const NO_ALERT: ReadonlySet<string> = new Set([
   "lifecycle.pending", "lifecycle.running", "lifecycle.succeeded", "lifecycle.cancelled", "lifecycle.superseded", "lifecycle.cancel_requested",
   // Nothing says when it is over, and nobody touches it: `skep drift` lists it.
   "placement.orphan", "move.started", "move.stopping", "move.starting", "move.returning", "move.succeeded", "move.cancelled", "placement.reconcile", "placement.as_desired", "placement.dropped",
-  "rollout.started", "rollout.wave", "rollout.running", "rollout.resumed", "rollout.succeeded", "rollout.rolled_back", "rollout.superseded",
+  "rollout.started", "rollout.wave", "rollout.leaving", "rollout.running", "rollout.resumed", "rollout.succeeded", "rollout.rolled_back", "rollout.superseded",
   "delta.rejected", "delta.late", "exec.started", "exec.ended", "token.created", "token.revoked",
   "alert.skipped", "webhook.created", "webhook.updated", "webhook.deleted",
   // An alert about a webhook would be sent to webhooks: `skep webhook ls` counts them.

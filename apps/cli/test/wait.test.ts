@@ -175,8 +175,8 @@ const rolloutOf = (status: string, states: readonly string[], over: object = {})
   return {
     id: uuid(700), deployment_id: uuid(900), deployment: "web", action: "redeploy", status, generation: 3, base_generation: 2, rollback_generation: null,
     policy: { max_parallel: 1, min_healthy_s: 0, progress_deadline_s: 600, canary: 0, auto_promote: true, auto_rollback: true }, components: null, wave: states.filter((one) => one !== "waiting").length, waves: 3,
-    counts: { total: states.length, waiting: count("waiting"), open: count("open"), passed: count("passed"), refused: count("refused"), skipped: count("skipped"), taken_back: 0, left: 0 }, because: "wave 1 is open",
-    placements: states.map((state, i) => ({ placement_id: uuid(501 + i), host_id: uuid(101 + i), host: `host-${i + 1}`, state, wave: state === "waiting" ? null : i + 1, lifecycle_id: state === "waiting" ? null : uuid(i + 1), rollback: null, rollback_lifecycle_id: null, because: null })),
+    counts: { total: states.length, waiting: count("waiting"), open: count("open"), passed: count("passed"), refused: count("refused"), skipped: count("skipped"), leaving: count("leaving"), taken_back: 0, left: 0 }, because: "wave 1 is open",
+    placements: states.map((state, i) => ({ placement_id: uuid(501 + i), host_id: uuid(101 + i), host: `host-${i + 1}`, state, arriving: state === "open", wave: state === "waiting" ? null : i + 1, lifecycle_id: state === "waiting" ? null : uuid(i + 1), rollback: null, rollback_lifecycle_id: null, because: null })),
     created_at: "2026-11-20T20:00:00.000Z", updated_at: "2026-11-20T20:00:00.000Z", completed_at: null, waiting_for: "host-1: it is deploying", ...over,
   };
 };
@@ -228,6 +228,10 @@ test("rollout status, pause, resume, abort: what the API says, and what is said 
   const shown = await skep(["rollout", "status", "web"], { url: api.url });
   expect(shown).toMatchObject({ code: 0, err: "" });
   for (const words of ["paused", "host-1: it is deploying", "wave         1 of about 3", "max parallel 1"]) expect(shown.out.replace(/ +/g, " ")).toContain(words.replace(/ +/g, " "));
+  api.on("getRollout", { body: rolloutOf("running", ["passed", "open", "leaving"]) });
+  const other = await skep(["rollout", "status", "web"], { url: api.url });
+  expect(other.out).toContain("0 skipped; 1 to leave once all have passed");
+  expect(other.out).toMatch(/host-2 +2 +open +yes/);
   for (const [word, route] of [["pause", "pauseRollout"], ["resume", "resumeRollout"], ["abort", "abortRollout"]] as const) {
     api.on(route, { body: { rollout_id: uuid(700), deployment_id: uuid(900), status: "paused", because: `${word}d by token:x` } });
     expect(await skep(["rollout", word, "web"], { url: api.url })).toMatchObject({ code: 0, out: `rollout of web: paused  ${word}d by token:x\n` });

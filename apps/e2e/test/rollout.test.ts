@@ -86,3 +86,26 @@ test("a master killed in every wave loses nothing and repeats nothing", async ()
   expect(rows.map((row) => `${row.host} ${row.status} ${row.generation}`).sort()).toEqual(HOSTS.map((host) => `${host} succeeded 2`));
   expect(await greetings("mill")).toEqual(["two", "two", "two", "two"]);
 });
+
+test("what is to move to other hosts by a deploy stays where it is until it is up there, and all of it stays if it never is", async () => {
+  const { fleet } = site;
+  const replace = (hosts: readonly string[], spec: object, more: object = {}) => sent(api(), "/v1/deployments", { name: "tour", spec, placement: { hosts }, replace: true, ...more });
+  await succeeds(api(), "/v1/deployments", { name: "tour", spec: webServer("one"), placement: { hosts: ["bee-1", "bee-2"] } });
+  const before = await answers("tour");
+  const [component] = webServer("two").components;
+  const sick = { driver: "process", components: [{ ...component, ...broken.components.web }] };
+  const { rollout_id: failed } = await replace(["bee-3", "bee-4"], sick, { timeout_s: 4 });
+  // Killed in the middle, so that another life of it does the way back.
+  await fleet.master.kill();
+  await fleet.master.start();
+  const rollout = await rolloutIs(api, failed!, ["rolled_back", "failed", "succeeded"]);
+  expect(rollout).toMatchObject({ status: "rolled_back", because: expect.stringMatching(/bee-3: deploy failed|bee-4: deploy failed/) as string });
+  expect(await answers("tour")).toEqual(before);
+  expect((await api().get("/v1/deployments/tour")).placement.hosts).toEqual(["bee-1", "bee-2"]);
+
+  const good = await replace(["bee-2", "bee-3"], webServer("two"));
+  await rolloutIs(api, good.rollout_id!, ["succeeded"]);
+  const after = await answers("tour");
+  expect(Object.entries(after).map(([host, { greeting }]) => `${host} ${greeting}`).sort()).toEqual(["bee-2 two", "bee-3 two"]);
+  expect(() => process.kill(Number(before["bee-1"]!.pid), 0)).toThrow("ESRCH");
+});

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  DEFAULT_ROLLOUT, PRODUCTION_POLICY, chooseBase, countWaves, decideRollout, diffSpec, instant, isHeld, isOpenRollout, judgeMember, maxInFlight, nextWave, refusalOf, rolloutPolicy, seededRng, waveSize,
+  DEFAULT_ROLLOUT, PRODUCTION_POLICY, chooseBase, countWaves, decideRollout, diffSpec, goesOnTheWayBack, inWaves, instant, isHeld, leftBehind, isOpenRollout, judgeMember, maxInFlight, nextWave, refusalOf, rolloutPolicy, seededRng, waveSize,
   type JobId, type LifecycleRow, type MemberFacts, type ObservedRecord, type PlacementId, type RolloutMember, type RolloutPolicy, type RolloutRecord, type Spec,
 } from "../src/index.ts";
 import { aRow } from "./rows.ts";
@@ -10,7 +10,7 @@ import { aRow } from "./rows.ts";
 const NOW = instant(1_000_000);
 const member = (n: number, patch: Partial<RolloutMember> = {}): RolloutMember => ({ placementId: `p${n}` as PlacementId, hostId: `h${n}` as RolloutMember["hostId"], host: `web-${n}`, state: "waiting", ...patch });
 const rollout = (patch: Partial<RolloutRecord> = {}): RolloutRecord => ({
-  id: "r" as RolloutRecord["id"], deploymentId: "d" as RolloutRecord["deploymentId"], deployment: "web", action: "mutate", status: "running", generation: 2, desired: "running", baseGeneration: 1, baseDesired: "running",
+  id: "r" as RolloutRecord["id"], deploymentId: "d" as RolloutRecord["deploymentId"], deployment: "web", action: "mutate", status: "running", generation: 2, desired: "running", baseGeneration: 1, baseDesired: "running", basePlacement: undefined,
   rollbackGeneration: undefined, policy: { ...DEFAULT_ROLLOUT }, components: undefined, patchedGeneration: 1, whole: false, timeoutS: undefined, wave: 1, promoted: false, members: [], because: "x",
   progressAt: NOW, createdAt: NOW, updatedAt: NOW, completedAt: undefined, version: 1, ...patch,
 });
@@ -92,6 +92,18 @@ test("an open rollout holds what it has to decide about; a failed one keeps what
   expect([refusal(1, 2, 2), refusal(2, 2, 2), refusal(3, 2, 1), refusal(3, 2, 2), refusal(2, 3, 1)]).toEqual([undefined, "no", expect.any(String), undefined, undefined]);
 });
 
+test("a change in place lets go of what the newest rollout would have let go, as long as it is the newest change", () => {
+  const members = [member(1, { state: "passed" }), member(2, { state: "refused", arriving: true }), member(3, { state: "leaving" })];
+  const behind = (patch: Partial<RolloutRecord>, generation = patch.rollbackGeneration ?? 2) => [...leftBehind(rollout({ members, basePlacement: {}, ...patch }), generation)];
+  expect(behind({ status: "running" })).toEqual(["p3"]);
+  expect(behind({ status: "failed" })).toEqual(["p3"]);
+  expect(behind({ status: "rolling_back", rollbackGeneration: 3 })).toEqual(["p2"]);
+  expect(behind({ status: "rolling_back", rollbackGeneration: 3, basePlacement: undefined })).toEqual([]);
+  expect(behind({ status: "succeeded" })).toEqual([]);
+  expect(behind({ status: "failed" }, 3)).toEqual([]);
+  expect([...leftBehind(undefined, 1)]).toEqual([]);
+});
+
 test("a difference is told path by path, and components are known by their names", () => {
   const spec = (components: object[], more: object = {}): Spec => ({ driver: "noop", components, ...more }) as unknown as Spec;
   expect(diffSpec(spec([{ name: "a", env: { X: "1" } }, { name: "b" }]), spec([{ name: "b", env: {} }, { name: "a", env: { X: "2" } }], { update_order: "stop_first" }))).toEqual([
@@ -101,10 +113,11 @@ test("a difference is told path by path, and components are known by their names
 });
 
 /** A fleet as far as a rollout sees it: rows that end as chance has it, hosts that come and go, and the shell's part done as the shell does it. */
-function play(seed: number, hosts: number, policy: RolloutPolicy, rules = PRODUCTION_POLICY) {
+function play(seed: number, hosts: number, policy: RolloutPolicy, rules = PRODUCTION_POLICY, { arriving = 0, leaving = 0, restores = true } = {}) {
   const rng = seededRng(seed);
   let now = NOW;
-  let record = rollout({ policy, wave: 0, members: Array.from({ length: hosts }, (_, n) => member(n)) });
+  const some = (count: number, from: number, patch: Partial<RolloutMember> = {}): RolloutMember[] => Array.from({ length: count }, (_, n) => member(from + n, patch));
+  let record = rollout({ policy, wave: 0, basePlacement: restores ? {} : undefined, members: [...some(hosts, 0), ...some(arriving, hosts, { arriving: true, state: "open", wave: 1 }), ...some(leaving, hosts + arriving, { state: "leaving" })] });
   const trouble = rng.float() < 0.3 ? 0 : rng.float() * 0.4;
   const rows = new Map<string, LifecycleRow>();
   const placed = new Map(record.members.map((one) => [one.placementId, { generation: 1, applied: 1, observed: seen({ generation: 1, state: "running" }), away: false }]));
@@ -118,21 +131,30 @@ function play(seed: number, hosts: number, policy: RolloutPolicy, rules = PRODUC
   };
   const openRowOf = (id: PlacementId): LifecycleRow | undefined => [...rows.values()].find((row) => row.placementId === id && row.completedAt === undefined);
   const endRow = (row: LifecycleRow, status: LifecycleRow["status"], patch: Partial<LifecycleRow> = {}): void => void rows.set(row.id, { ...row, status, completedAt: now, ...patch });
-  const factsNow = (): MemberFacts[] => record.members.map((one) => {
-    const place = placed.get(one.placementId)!;
-    return { member: one, hostStatus: place.away ? "unreachable" : "active", appliedGeneration: place.applied, observed: place.observed, row: rows.get(one.rowId ?? ""), rollbackRow: rows.get(one.rollbackRowId ?? ""), openRow: openRowOf(one.placementId) };
+  const factsNow = (): MemberFacts[] => record.members.flatMap((one): MemberFacts[] => {
+    const place = placed.get(one.placementId);
+    return place === undefined ? [] : [{ member: one, hostStatus: place.away ? "unreachable" : "active", appliedGeneration: place.applied, observed: place.observed, row: rows.get(one.rowId ?? ""), rollbackRow: rows.get(one.rollbackRowId ?? ""), openRow: openRowOf(one.placementId) }];
   });
   const check = (): void => {
     // A silent host is no more between versions than it was: on the way back nobody who answers waits for it.
-    const between = record.members.filter((one) => openRowOf(one.placementId) !== undefined && openRowOf(one.placementId)?.status !== "lost" && one.rollback !== "left").length;
-    if (between > Math.max(maxInFlight(policy, hosts), policy.canary)) problems.push(`${between} between versions`);
+    // What arrives has no earlier version there: only its way back is between two.
+    const counted = record.status === "rolling_back" ? record.members.filter((one) => one.arriving !== true || openRowOf(one.placementId)?.id !== one.rowId) : inWaves(record.members);
+    const between = counted.filter((one) => openRowOf(one.placementId) !== undefined && openRowOf(one.placementId)?.status !== "lost" && one.rollback !== "left").length;
+    if (between > Math.max(maxInFlight(policy, record.status === "rolling_back" ? hosts + arriving + leaving : hosts), policy.canary)) problems.push(`${between} between versions`);
     for (const one of record.members) {
       if (one.wave !== undefined && one.wave < record.wave && rows.get(one.rowId!)?.status !== "succeeded") problems.push(`wave ${record.wave} over ${one.host}, which is ${rows.get(one.rowId!)?.status}`);
     }
   };
-  record = { ...record, members: record.members };
+  record = { ...record, members: record.members.map((one) => (one.arriving === true ? { ...one, rowId: open(one.placementId, 2) } : one)) };
   const first = nextWave(record, factsNow(), true);
   if (first.kind === "open") record = { ...record, wave: 1, members: record.members.map((one) => (first.placements.includes(one.placementId) ? { ...one, state: "open", wave: 1, rowId: open(one.placementId, 2) } : one)) };
+  else record = { ...record, wave: 1 };
+  const going = new Set<JobId>();
+  const letGo = (one: RolloutMember, generation: number): JobId => {
+    const rowId = open(one.placementId, generation);
+    going.add(rowId);
+    return rowId;
+  };
 
   for (let round = 0; round < 2_000 && isOpenRollout(record.status); round++) {
     now = instant(now + 1_000 + Math.floor(rng.float() * 20_000));
@@ -149,6 +171,10 @@ function play(seed: number, hosts: number, policy: RolloutPolicy, rules = PRODUC
         else if (rng.float() < trouble) endRow(row, "failed", { failureCode: "agent_error", error: "chance" });
         else {
           endRow(row, "succeeded");
+          if (going.has(row.id)) {
+            placed.delete(id);
+            continue;
+          }
           place.applied = row.generation;
           place.observed = seen({ generation: row.generation, changedAt: now, observedAt: now });
         }
@@ -175,9 +201,19 @@ function play(seed: number, hosts: number, policy: RolloutPolicy, rules = PRODUC
       case "pause":
         record = { ...record, status: "running", promoted: true };
         break;
+      case "skip":
+        put(step.placements, (one) => (placed.get(one.placementId)!.generation = 2, { ...one, state: "skipped" }));
+        break;
+      case "let_go": {
+        const missing = record.members.find((one) => one.state !== "leaving" && one.state !== "skipped" && rows.get(one.rowId!)?.status !== "succeeded");
+        if (missing !== undefined) problems.push(`${missing.host} has not passed, and others leave`);
+        step.placements.forEach(takeOver);
+        put(step.placements, (one) => ({ ...one, rowId: letGo(one, 2) }));
+        break;
+      }
       case "succeed":
         put(step.skip, (one) => (placed.get(one.placementId)!.generation = 2, { ...one, state: "skipped" }));
-        record = { ...record, status: "succeeded" };
+        record = { ...record, status: "succeeded", because: step.because };
         break;
       case "fail":
         record = { ...record, status: "failed" };
@@ -188,16 +224,16 @@ function play(seed: number, hosts: number, policy: RolloutPolicy, rules = PRODUC
       case "take_back":
         for (const id of step.cancel) rows.set(openRowOf(id)!.id, { ...openRowOf(id)!, cancelReason: "rollout", cancelRequestedAt: now });
         step.open.forEach(takeOver);
-        put(step.open, (one) => ({ ...one, rollback: "open", rollbackRowId: open(one.placementId, 3) }));
+        put(step.open, (one) => ({ ...one, rollback: "open", rollbackRowId: goesOnTheWayBack(record, one) ? letGo(one, 3) : open(one.placementId, 3) }));
         break;
       case "end_rollback":
         for (const place of placed.values()) place.generation = 3;
-        record = { ...record, status: step.status };
+        record = { ...record, status: step.status, because: step.because };
         break;
     }
     check();
   }
-  return { record, problems, generations: new Set([...placed.values()].map((place) => place.generation)) };
+  return { record, problems, generations: new Set([...placed.values()].map((place) => place.generation)), there: new Set(placed.keys()) };
 }
 
 const policies = fc.record<RolloutPolicy>({
@@ -217,6 +253,23 @@ describe("over any history", () => {
       if (record.status === "failed" && record.rollbackGeneration === undefined) expect(policy.autoRollback).toBe(false);
     }), { numRuns: 300 });
     // The control: the histories did go every way there is.
+    for (const status of ["succeeded", "failed", "rolled_back"]) expect(ends[status] ?? 0, status).toBeGreaterThan(0);
+  });
+
+  test("and with some that come and some that leave: nobody leaves before all have passed, and back means where it was", () => {
+    const ends: Record<string, number> = {};
+    fc.assert(fc.property(fc.integer(), fc.integer({ min: 0, max: 6 }), fc.integer({ min: 0, max: 3 }), fc.integer({ min: 0, max: 3 }), fc.boolean(), policies, (seed, hosts, arriving, leaving, restores, policy) => {
+      const { record, problems, there } = play(seed, hosts, policy, PRODUCTION_POLICY, { arriving, leaving, restores });
+      expect(problems).toEqual([]);
+      expect(isOpenRollout(record.status), `${record.status}: ${JSON.stringify(record.members)}`).toBe(false);
+      ends[record.status] = (ends[record.status] ?? 0) + 1;
+      const of = (which: (one: RolloutMember) => boolean) => record.members.filter(which).map((one) => [one.host, there.has(one.placementId)]);
+      const left = record.members.filter((one) => there.has(one.placementId) && (record.status === "succeeded" ? one.state === "leaving" : goesOnTheWayBack(record, one)));
+      // Whoever is still there although it should not be is named.
+      if (record.status === "succeeded" || record.status === "rolled_back") for (const one of left) expect(record.because).toContain(one.host);
+      if (record.status !== "succeeded") expect(of((one) => one.state === "leaving")).toEqual(of((one) => one.state === "leaving").map(([host]) => [host, true]));
+      expect(of((one) => one.state !== "leaving" && !(record.rollbackGeneration !== undefined && goesOnTheWayBack(record, one))).every(([, here]) => here)).toBe(true);
+    }), { numRuns: 400 });
     for (const status of ["succeeded", "failed", "rolled_back"]) expect(ends[status] ?? 0, status).toBeGreaterThan(0);
   });
 

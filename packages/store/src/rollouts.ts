@@ -12,6 +12,7 @@ const isOpen = (): SQL => inArray(rollouts.status, [...OPEN_ROLLOUT_STATUSES]);
 export const rolloutOf = (row: typeof rollouts.$inferSelect): RolloutRecord => ({
   ...row,
   baseGeneration: known(row.baseGeneration),
+  basePlacement: known(row.basePlacement),
   rollbackGeneration: known(row.rollbackGeneration),
   components: known(row.components),
   patchedGeneration: known(row.patchedGeneration),

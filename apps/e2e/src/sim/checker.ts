@@ -81,8 +81,14 @@ export function createChecker(world: World, cluster: Cluster, truth: Truth, oper
         truth.violate("R1", `wave ${rollout.wave} of ${rollout.deployment} generation ${rollout.generation} is open, and on ${member.host} wave ${member.wave} never succeeded`);
       }
     }
+    // Nothing leaves before all that is to stay or come has succeeded, or its host was away for too long.
+    for (const leaver of rollout.members) {
+      if (leaver.state !== "leaving" || leaver.rowId === undefined) continue;
+      const missing = rollout.members.find((member) => member.state !== "leaving" && member.state !== "skipped" && committed.placements.get(member.placementId)?.removedAt === undefined && !truth.words(member.rowId ?? "").has("succeeded"));
+      if (missing !== undefined) truth.violate("R1", `${rollout.deployment} leaves ${leaver.host} in generation ${rollout.generation}, and on ${missing.host} that never succeeded`);
+    }
     // And no more at once than the policy has it: the numbers are drawn by the operators, not read from the decision.
-    const members = rollout.members.filter((member) => member.state !== "apart");
+    const members = rollout.status === "rolling_back" ? rollout.members : rollout.members.filter((member) => member.state !== "leaving" && member.arriving !== true);
     const limit = typeof rollout.policy.maxParallel === "number" ? rollout.policy.maxParallel : Math.max(1, Math.floor((Number.parseInt(rollout.policy.maxParallel, 10) / 100) * members.length));
     const between = members.filter((member) => committed.lifecycle.get((rollout.status === "rolling_back" ? member.rollbackRowId : member.rowId) ?? "")?.completedAt === undefined && (rollout.status === "rolling_back" ? member.rollback === "open" : member.state === "open"));
     if (isOpenRollout(rollout.status) && between.length > Math.max(limit, rollout.wave === 1 ? rollout.policy.canary : 0)) truth.violate("R1", `${between.length} placements of ${rollout.deployment} are between versions at once, ${limit} are allowed`);

@@ -4,7 +4,7 @@
  * dispatcher finds committed rows, so a crash after the commit loses nothing.
  */
 import {
-  SkepError, canonicalJson, networkTrouble, patchSpec, place, planDeploy, planMutate, planRedeploy, planTeardown, uuidv7,
+  SkepError, canonicalJson, leftBehind, networkTrouble, patchSpec, place, planDeploy, planMutate, planRedeploy, planTeardown, uuidv7,
   type ChangePlan, type DeploymentId, type DeploymentRecord, type DesiredState, type FailoverWish, type GenerationRecord, type HostId,
   type PlacementRequest, type PlacementView, type PlannedPlacement, type Rejection, type RolloutAction, type RolloutMember, type RolloutWish, type RowOptions, type Spec, type Tx,
 } from "@skep/core";
@@ -18,7 +18,7 @@ import { openRow, type OpenedRow } from "./open-row.ts";
 import { refreshDeployment } from "./outcome.ts";
 import { requireNoMove } from "./move-guard.ts";
 import { candidates, misplaced, namedHosts, requireAllowed } from "./scheduling.ts";
-import { firstWave, isStaying, policyOf, startRollout, supersedeRollout, wishOf, type RolloutPlan } from "./start-rollout.ts";
+import { firstWave, isDeferred, isStaying, mayOverlap, policyOf, startRollout, supersedeRollout, wishOf, type RolloutPlan } from "./start-rollout.ts";
 
 /** Everything a change needs to be written, after all questions are settled. */
 interface Change {
@@ -76,10 +76,13 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
     await supersedeRollout(tx, deployment, `${change.action} by ${context.actor}`);
     const { rollout } = change;
     const first = rollout === undefined ? undefined : new Set(firstWave(rollout.policy, change.placements, change.views));
+    const deferred = new Set(rollout?.defers === true ? change.placements.filter(isDeferred) : []);
     const rows: { planned: PlannedPlacement; opened: OpenedRow }[] = [];
     for (const planned of change.placements) {
       // What stays changes when its wave comes; until then it stays as it is, and is kept so.
       if (first !== undefined && isStaying(planned) && !first.has(planned.existing.id)) continue;
+      // What leaves runs on until all that stay and come have passed.
+      if (deferred.has(planned)) continue;
       const opened = await openRow(tx, deps, {
         deployment, planned, generation, timeoutS: change.timeoutS, action: change.action, because: `requested by ${context.actor}`, traceparent: context.traceparent,
         options: planned.row.operation === "mutate" ? boundedOptions(change.rollout, planned.row.baseGeneration) : change.options,
@@ -94,8 +97,9 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
       first: new Map(rows.map(({ opened }) => [opened.placementId, opened])),
       staying: new Set(change.placements.filter(isStaying).map(({ existing }) => existing.id)),
       arriving: rows.filter(({ planned }) => planned.existing === undefined).map(({ planned, opened }): RolloutMember => ({
-        placementId: opened.placementId, hostId: planned.hostId, host: names.get(planned.hostId) ?? planned.hostId, state: "apart", rowId: opened.rowId,
+        placementId: opened.placementId, hostId: planned.hostId, host: names.get(planned.hostId) ?? planned.hostId, state: "open", arriving: true, wave: 1, rowId: opened.rowId,
       })),
+      leaving: new Set([...deferred].flatMap(({ existing }) => existing?.id ?? [])),
     });
     await refreshDeployment(tx, deployment.id);
     return {
@@ -137,7 +141,9 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
     const spec = parsedSpec(withOrder(wanted, request.rollout));
     await requireAllowed(tx, spec, views);
     const strays = await misplaced(tx, deployment.placement.constraints, views);
-    const plan = full ? planRedeploy(views, desired) : planMutate(views, desired);
+    const [newest] = await tx.listRollouts({ deploymentId: deployment.id, newestFirst: true, limit: 1 });
+    const leaving = leftBehind(newest, deployment.generation);
+    const plan = full ? planRedeploy(views, desired, leaving) : planMutate(views, desired, leaving);
     return {
       action, deployment, isNew: false, generation: deployment.generation + 1, spec, desired, placement: deployment.placement,
       reconcile: deployment.reconcile, placements: settled(plan), views, rejected: [], timeoutS: request.timeout_s,
@@ -145,7 +151,7 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
       before: present.spec, wish: deployment.rollout, failover: deployment.failover,
       rollout: views.every((view) => view.placement.desired === "absent") ? undefined : {
         action, whole: full, components, patchedGeneration: present.generation,
-        policy: policyOf(action, deployment.desired, desired, deployment.rollout, wishOf(request.rollout)),
+        policy: policyOf(action, deployment.desired, desired, deployment.rollout, wishOf(request.rollout)), defers: true,
       },
     };
   };
@@ -180,15 +186,17 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
           }),
         ];
         const placements = settled(planDeploy(views, outcome.hosts.map((host) => host.id), "running"));
-        warnings.push(...departures(placements, views));
         const wish = wishOf(request.rollout);
         const before = locked === undefined ? undefined : await latestSpec(tx, locked);
+        const spec = parsedSpec(withOrder(request.spec, request.rollout));
+        const defers = await mayOverlap(tx, before === undefined ? [spec] : [before.spec, spec], placements);
+        if (!defers) warnings.push(...departures(placements, views));
         return {
-          action: "deploy", deployment, isNew: locked === undefined, generation, spec: parsedSpec(withOrder(request.spec, request.rollout)), desired: "running",
+          action: "deploy", deployment, isNew: locked === undefined, generation, spec, desired: "running",
           placement: request.placement, reconcile: request.reconcile, views, rejected: outcome.rejected, timeoutS: request.timeout_s, warnings,
           placements, wish, failover, before: before?.spec,
-          rollout: placements.some(isStaying)
-            ? { action: "deploy", whole: true, components: undefined, patchedGeneration: before?.generation, policy: policyOf("deploy", deployment.desired, "running", {}, wish) }
+          rollout: placements.some(isStaying) || (defers && placements.some(isDeferred))
+            ? { action: "deploy", whole: true, components: undefined, patchedGeneration: before?.generation, policy: policyOf("deploy", deployment.desired, "running", {}, wish), defers }
             : undefined,
         };
       }),
@@ -232,11 +240,11 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
   };
 }
 
-/** What leaves goes at once, whatever becomes of the rest: nobody should learn that from a rollback that did not bring it back (0019). */
+/** Two copies must not run side by side, so what leaves goes at once: nobody should learn that from a rollback that did not bring it back (0019). */
 function departures(placements: readonly PlannedPlacement[], views: readonly PlacementView[]): string[] {
-  const leaving = new Set(placements.filter((planned) => planned.desired === "absent").map(({ hostId }) => hostId));
+  const leaving = new Set(placements.filter(isDeferred).map(({ hostId }) => hostId));
   const hosts = views.filter((view) => leaving.has(view.placement.hostId)).map((view) => view.hostName);
-  return hosts.length === 0 ? [] : [`torn down at once on ${hosts.join(", ")}, and a rollback does not bring it back there; skep host drain HOST moves it, with the new copy up first`];
+  return hosts.length === 0 ? [] : [`torn down at once on ${hosts.join(", ")}, because two copies must not run side by side, and a rollback does not bring it back there; skep host drain HOST stops it, starts it elsewhere and can go back`];
 }
 
 /** Data outlives its deployment unless told otherwise, and nobody should find that out by a full disk. */

@@ -4,7 +4,7 @@ import type { DeployCommand, operationPlan } from "@skep/protocol";
 import type { z } from "zod";
 import type { ControlDeps } from "../ports.ts";
 import { policyJson } from "../http/views/rollout.ts";
-import { planWaves, type RolloutPlan } from "./start-rollout.ts";
+import { isDeferred, planWaves, type RolloutPlan } from "./start-rollout.ts";
 
 type HostPlan = z.infer<typeof operationPlan>["hosts"][number];
 
@@ -32,7 +32,7 @@ export async function planDryRun(
     const name = host?.name ?? planned.hostId;
     if (host === undefined) return { host_id: planned.hostId, host: name, plan: [], warnings: ["the host is gone"] };
     if (planned.desired === "absent" || change.spec === undefined) {
-      return { host_id: planned.hostId, host: name, plan: [], warnings: ["everything of it would be torn down"] };
+      return { host_id: planned.hostId, host: name, plan: [], warnings: [change.rollout?.defers === true && isDeferred(planned) ? "everything of it would be torn down, once the rollout has passed everywhere else" : "everything of it would be torn down"] };
     }
     const command: DeployCommand = {
       operation: "deploy",

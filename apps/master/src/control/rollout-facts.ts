@@ -1,5 +1,5 @@
 /** What a rollout's decision is made from, read in one place for the pass, for people who ask, and for `explain`. */
-import { decideRollout, isOpenRollout, planDeploy, planMutate, type MemberFacts, type PlacementView, type PlannedPlacement, type Policy, type Reads, type RolloutRecord, type RowOptions } from "@skep/core";
+import { decideRollout, goesOnTheWayBack, isOpenRollout, planDeploy, planMutate, planTeardown, type MemberFacts, type PlacementView, type PlannedPlacement, type Policy, type Reads, type RolloutRecord, type RowOptions } from "@skep/core";
 
 export interface RolloutFacts {
   readonly members: readonly MemberFacts[];
@@ -10,7 +10,7 @@ export interface RolloutFacts {
 export async function loadFacts(reads: Pick<Reads, "listPlacements" | "listLifecycle">, rollout: RolloutRecord): Promise<RolloutFacts> {
   const views = new Map<string, PlacementView>((await reads.listPlacements({ deploymentId: rollout.deploymentId })).map((view) => [view.placement.id, view]));
   const ids = rollout.members.flatMap((member) => [
-    ...(member.state === "open" && member.rowId !== undefined ? [member.rowId] : []),
+    ...((member.state === "open" || member.state === "leaving") && member.rowId !== undefined ? [member.rowId] : []),
     ...(member.rollback === "open" && member.rollbackRowId !== undefined ? [member.rollbackRowId] : []),
   ]);
   const rows = new Map((ids.length === 0 ? [] : await reads.listLifecycle({ ids, limit: ids.length })).map((row) => [row.id, row]));
@@ -38,7 +38,9 @@ export function planStep(rollout: RolloutRecord, view: PlacementView, back: bool
   // Going back to a base that other generations are mixed with takes the whole spec: the bounded change is only undone where it was made.
   const whole = rollout.whole || (back && (rollout.components === undefined || rollout.baseGeneration !== rollout.patchedGeneration));
   const calm: PlacementView = view.openRow?.status === "lost" ? view : { ...view, openRow: undefined };
-  const plan = whole ? planDeploy([calm], [view.placement.hostId], desired) : planMutate([calm], desired);
+  const member = rollout.members.find((one) => one.placementId === view.placement.id);
+  const goes = member !== undefined && (back ? goesOnTheWayBack(rollout, member) : member.state === "leaving");
+  const plan = goes ? planTeardown([calm]) : whole ? planDeploy([calm], [view.placement.hostId], desired) : planMutate([calm], desired);
   const planned = plan.kind === "plan" ? plan.placements[0]! : undefined;
   if (planned === undefined) throw new Error("a placement without an open row can always be planned");
   const bases = back ? [rollout.patchedGeneration, rollout.generation] : [rollout.patchedGeneration];

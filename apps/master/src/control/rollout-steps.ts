@@ -3,7 +3,7 @@
  * transaction of the caller, who holds the deployment's lock.
  */
 import {
-  NO_TRACES, SkepError, isTerminal, named, countWaves, gated, type DeploymentRecord, type LifecycleRow, type NewEvent, type PlacementId, type RolloutDecision, type RolloutMember, type RolloutPatch,
+  NO_TRACES, SkepError, goesOnTheWayBack, isTerminal, named, countWaves, inWaves, type DeploymentRecord, type DesiredState, type LifecycleRow, type NewEvent, type PlacementId, type RolloutDecision, type RolloutMember, type RolloutPatch,
   type RolloutRecord, type Tx,
 } from "@skep/core";
 import type { ControlDeps } from "../ports.ts";
@@ -30,7 +30,7 @@ const NOTHING: StepEffects = { opened: 0, toCancel: [], more: false };
 
 export async function takeStep(tx: Tx, deps: ControlDeps, { rollout, deployment, facts, decision }: StepInput): Promise<StepEffects> {
   const { step, members } = decision;
-  const total = gated(rollout.members).length;
+  const total = inWaves(rollout.members).length;
   switch (step.kind) {
     case "wait":
       await write(tx, rollout, { members, progressed: true });
@@ -47,10 +47,22 @@ export async function takeStep(tx: Tx, deps: ControlDeps, { rollout, deployment,
       await write(tx, rollout, { members, status: "paused", because: step.because });
       await tell(tx, rollout, "rollout.paused", "warning", `rollout of ${deployment.name} generation ${rollout.generation} is paused: ${step.because}`);
       return NOTHING;
+    case "skip":
+      await follow(tx, facts, step.placements, rollout.generation, () => rollout.desired);
+      await write(tx, rollout, { members: asSkipped(members, step.placements), because: step.because, progressed: true });
+      await refreshDeployment(tx, deployment.id);
+      return { ...NOTHING, more: true };
+    case "let_go": {
+      const opened = await openRows(tx, deps, rollout, facts, step.placements, false, "its rollout has passed everywhere else");
+      await write(tx, rollout, { members: withRows(members, opened, (member, rowId) => ({ ...member, rowId })), because: `${step.because}; leaving: ${named(hostsOf(members, step.placements))}`, progressed: true });
+      await tell(tx, rollout, "rollout.leaving", "info", `${step.because} in the rollout of ${deployment.name} generation ${rollout.generation}; now torn down: ${named(hostsOf(members, step.placements))}`);
+      await refreshDeployment(tx, deployment.id);
+      return { opened: opened.size, toCancel: [], more: false };
+    }
     case "succeed":
-      await follow(tx, facts, step.skip, rollout.generation, rollout.desired);
-      await write(tx, rollout, { members: members.map((member) => (step.skip.includes(member.placementId) ? { ...member, state: "skipped", because: "its host was away when its turn came" } : member)), status: "succeeded", because: step.because });
-      await tell(tx, rollout, "rollout.succeeded", step.skip.length > 0 ? "warning" : "info", `rollout of ${deployment.name} generation ${rollout.generation} succeeded: ${step.because}`);
+      await follow(tx, facts, step.skip, rollout.generation, () => rollout.desired);
+      await write(tx, rollout, { members: asSkipped(members, step.skip), status: "succeeded", because: step.because });
+      await tell(tx, rollout, "rollout.succeeded", members.some((member) => member.state === "skipped") || step.skip.length > 0 || step.because.includes("not gone yet") ? "warning" : "info", `rollout of ${deployment.name} generation ${rollout.generation} succeeded: ${step.because}`);
       await refreshDeployment(tx, deployment.id);
       return NOTHING;
     case "roll_back":
@@ -66,7 +78,7 @@ export async function takeStep(tx: Tx, deps: ControlDeps, { rollout, deployment,
     case "end_rollback": {
       const generation = rollout.rollbackGeneration ?? rollout.generation;
       const behind = facts.members.filter(({ member }) => facts.views.get(member.placementId)?.placement.generation !== generation).map(({ member }) => member.placementId);
-      await follow(tx, facts, behind, generation, rollout.baseDesired);
+      await follow(tx, facts, behind, generation, (member) => (goesOnTheWayBack(rollout, member) ? "absent" : rollout.baseDesired));
       const because = `${rollout.because}; ${step.because}`;
       await write(tx, rollout, { members, status: step.status, because });
       await tell(tx, rollout, `rollout.${step.status}`, step.status === "failed" ? "error" : "warning", `rollout of ${deployment.name} generation ${rollout.generation} ${step.status === "failed" ? "failed" : "was rolled back"}: ${because}`, { rollback_generation: generation });
@@ -84,14 +96,15 @@ export async function turnBack(
   const failures = members.filter((member) => member.state === "refused").map(({ host, placementId, rowId, because: why }) => ({ host, placement_id: placementId, lifecycle_id: rowId ?? null, because: why ?? null }));
   const base = back && rollout.baseGeneration !== undefined ? await tx.findGeneration(deployment.id, rollout.baseGeneration) : undefined;
   if (base === undefined) {
+    const kept = hostsOf(members, members.filter((member) => member.state === "leaving").map((member) => member.placementId));
     await write(tx, rollout, { members, status: "failed", because });
-    await tell(tx, rollout, "rollout.failed", "error", `rollout of ${deployment.name} generation ${rollout.generation} failed: ${because}; what it has not reached stays as it is, and what was refused is not tried again by itself`, { failures });
+    await tell(tx, rollout, "rollout.failed", "error", `rollout of ${deployment.name} generation ${rollout.generation} failed: ${because}; what it has not reached stays as it is${kept.length === 0 ? "" : `, what was to leave runs on (${named(kept)})`}, and what was refused is not tried again by itself`, { failures });
     await refreshDeployment(tx, deployment.id, because);
     return NOTHING;
   }
   const generation = deployment.generation + 1;
   await tx.insertGeneration({ deploymentId: deployment.id, generation, spec: base.spec, specHash: deps.hash(base.spec) });
-  if (!(await tx.casDeployment(deployment.id, deployment.version, { generation, desired: rollout.baseDesired, lastError: because }))) throw new SkepError("request_in_progress", "the deployment changed at the same moment");
+  if (!(await tx.casDeployment(deployment.id, deployment.version, { generation, desired: rollout.baseDesired, lastError: because, ...(rollout.basePlacement === undefined ? {} : { placement: rollout.basePlacement }) }))) throw new SkepError("request_in_progress", "the deployment changed at the same moment");
   await write(tx, rollout, { members, status: "rolling_back", rollbackGeneration: generation, because, progressed: true });
   await tell(tx, rollout, "rollout.rolling_back", "error", `rollout of ${deployment.name} generation ${rollout.generation} goes back to the spec of generation ${base.generation}, as generation ${generation}: ${because}`, { failures, base_generation: base.generation, rollback_generation: generation });
   await refreshDeployment(tx, deployment.id, because);
@@ -133,10 +146,15 @@ const withRows = (members: readonly RolloutMember[], opened: ReadonlyMap<Placeme
     return rowId === undefined ? member : change(member, rowId);
   });
 
+const asSkipped = (members: readonly RolloutMember[], ids: readonly PlacementId[]): readonly RolloutMember[] =>
+  members.map((member) => (ids.includes(member.placementId) ? { ...member, state: "skipped", because: "its host was away when its turn came" } : member));
+
 /** No row, only the wish: whoever is away follows by reconcile once it is back. */
-async function follow(tx: Tx, { views }: RolloutFacts, ids: readonly PlacementId[], generation: number, desired: "running" | "stopped"): Promise<void> {
-  for (const placement of ids.flatMap((id) => views.get(id)?.placement ?? [])) {
-    const moved = await tx.casPlacement(placement.id, placement.version, { generation, desired, reconcileAttempts: 0, reconcileNotBefore: null });
+async function follow(tx: Tx, { members, views }: RolloutFacts, ids: readonly PlacementId[], generation: number, desired: (member: RolloutMember) => DesiredState): Promise<void> {
+  for (const { member } of members.filter((item) => ids.includes(item.member.placementId))) {
+    const placement = views.get(member.placementId)?.placement;
+    if (placement === undefined) continue;
+    const moved = await tx.casPlacement(placement.id, placement.version, { generation, desired: desired(member), reconcileAttempts: 0, reconcileNotBefore: null });
     if (!moved) throw new SkepError("request_in_progress", "the placement changed at the same moment");
   }
 }

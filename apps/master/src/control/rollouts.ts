@@ -71,6 +71,8 @@ export function createRollouts(deps: ControlDeps, wakes: RolloutWakes): RolloutC
     let effects: StepEffects | undefined;
     const reply = await accept(deps, context, async (tx) => {
       const rollout = await openOf(tx, ref);
+      // The earlier copies are on their way out: there is no longer a place where all of it could go back to.
+      if (action === "abort" && rollout.members.some((member) => member.state === "leaving" && member.rowId !== undefined)) throw new SkepError("rollout_not_open", `the rollout of ${rollout.deployment} has passed everywhere, and what was to leave is being torn down; skep rollback ${rollout.deployment} brings an earlier generation back`);
       if (rollout.status === "rolling_back") throw new SkepError("rollout_not_open", `the rollout of ${rollout.deployment} is going back already; that is neither paused nor aborted`);
       await tx.appendAudit({ actor: context.actor, action: `rollout.${action}`, subject: `rollout:${rollout.id}`, outcome: "allowed", requestId: context.requestId, detail: { deployment: rollout.deployment, generation: rollout.generation } });
       const isSo = action === "pause" ? rollout.status === "paused" : action === "resume" && rollout.status === "running";

@@ -1,7 +1,7 @@
 /** The beginning of a rollout: which of a change's placements go first, and the record that the rest follows from. */
 import {
-  AT_ONCE, ROLLBACK_WISH, chooseBase, comesBefore, nextWave, rolloutPolicy, uuidv7, waveSize, type DeploymentRecord, type GenerationRecord, type MemberFacts, type PlacementId, type PlacementView,
-  type PlannedPlacement, type RolloutAction, type RolloutId, type RolloutMember, type RolloutPolicy, type RolloutWish, type Spec, type Tx,
+  AT_ONCE, ROLLBACK_WISH, breaksFirst, chooseBase, comesBefore, named, nextWave, rolloutPolicy, uuidv7, waveSize, type DeploymentRecord, type GenerationRecord, type MemberFacts, type PlacementId, type PlacementView,
+  type PlannedPlacement, type Reads, type RolloutAction, type RolloutId, type RolloutMember, type RolloutPolicy, type RolloutWish, type Spec, type Tx,
 } from "@skep/core";
 import type { RolloutRequest } from "@skep/protocol";
 import type { ControlDeps } from "../ports.ts";
@@ -14,6 +14,8 @@ export interface RolloutPlan {
   readonly components: readonly string[] | undefined;
   readonly patchedGeneration: number | undefined;
   readonly whole: boolean;
+  /** What leaves runs on until the rest has passed; false = at once, because two copies would write one state. */
+  readonly defers: boolean;
 }
 
 export function wishOf(request: RolloutRequest | undefined): RolloutWish {
@@ -30,6 +32,20 @@ export function policyOf(action: RolloutAction, before: DeploymentRecord["desire
 
 export const isStaying = (planned: PlannedPlacement): planned is PlannedPlacement & { readonly existing: NonNullable<PlannedPlacement["existing"]> } =>
   planned.existing !== undefined && planned.desired !== "absent";
+
+/** May run on until everything else has passed; what was to be gone anyway goes at once. */
+export const isDeferred = (planned: PlannedPlacement): boolean =>
+  planned.existing !== undefined && planned.desired === "absent" && planned.existing.desired !== "absent";
+
+/** Whether old and new copies may run side by side for a while: by the same rule as a move's. */
+export async function mayOverlap(reads: Pick<Reads, "findHost">, specs: readonly Spec[], placements: readonly PlannedPlacement[]): Promise<boolean> {
+  if (!placements.some(isDeferred)) return true;
+  if (specs.some((spec) => breaksFirst(spec, undefined, undefined))) return false;
+  if (!specs.some((spec) => breaksFirst(spec, "one machine", "one machine"))) return true;
+  const addressesOf = async (some: readonly PlannedPlacement[]): Promise<readonly string[]> => (await Promise.all(some.map(({ hostId }) => reads.findHost(hostId)))).flatMap((host) => host?.address ?? []);
+  const arriving = await addressesOf(placements.filter(({ existing }) => existing === undefined));
+  return !(await addressesOf(placements.filter(isDeferred))).some((address) => arriving.includes(address));
+}
 
 /** Placements that stay, cut into waves: the first one, and everything else in the order it would come. */
 export function firstWave(policy: RolloutPolicy, placements: readonly PlannedPlacement[], views: readonly PlacementView[]): readonly PlacementId[] {
@@ -78,8 +94,9 @@ export interface RolloutStart {
   readonly views: readonly PlacementView[];
   readonly first: ReadonlyMap<PlacementId, OpenedRow>;
   readonly staying: ReadonlySet<PlacementId>;
-  /** New in this change: opened with the request, gated by nobody. */
+  /** New in this change: their rows are open too. */
   readonly arriving: readonly RolloutMember[];
+  readonly leaving: ReadonlySet<PlacementId>;
 }
 
 /** Writes the record; the first wave's rows are already open. */
@@ -90,6 +107,7 @@ export async function startRollout(tx: Tx, deps: Pick<ControlDeps, "clock" | "rn
     const who = { placementId: view.placement.id, hostId: view.placement.hostId, host: view.hostName };
     return opened === undefined ? { ...who, state: "waiting" } : { ...who, state: "open", wave: 1, rowId: opened.rowId };
   });
+  const leaving = start.views.filter((view) => start.leaving.has(view.placement.id)).map((view): RolloutMember => ({ placementId: view.placement.id, hostId: view.placement.hostId, host: view.hostName, state: "leaving" }));
   const baseDesired = deployment.desired === "stopped" ? "stopped" : "running";
   const base = await findBase(tx, deployment, start);
   const sameAgain = base?.specHash === start.specHash && baseDesired === start.desired;
@@ -97,20 +115,20 @@ export async function startRollout(tx: Tx, deps: Pick<ControlDeps, "clock" | "rn
   await tx.insertRollout({
     id, deploymentId: deployment.id, deployment: deployment.name, action: plan.action, status: "running", generation, desired: start.desired,
     // Going back to the very same thing would fail the very same way.
-    baseGeneration: sameAgain ? undefined : base?.generation, baseDesired, policy: plan.policy, components: plan.components, patchedGeneration: plan.patchedGeneration,
-    whole: plan.whole, timeoutS: start.timeoutS, wave: 1, members: [...members, ...start.arriving], because: "the first wave is open",
+    baseGeneration: sameAgain ? undefined : base?.generation, baseDesired, basePlacement: plan.action === "deploy" && plan.defers ? deployment.placement : undefined, policy: plan.policy, components: plan.components, patchedGeneration: plan.patchedGeneration,
+    whole: plan.whole, timeoutS: start.timeoutS, wave: 1, members: [...members, ...start.arriving, ...leaving], because: "the first wave is open",
   });
-  const hosts = members.filter((member) => member.state === "open").map((member) => member.host);
+  const hosts = [...members, ...start.arriving].filter((member) => member.state === "open").map((member) => member.host);
   await tx.appendEvent({
     kind: "rollout.started", severity: "info", deploymentId: deployment.id,
-    message: `rollout of ${deployment.name} generation ${generation} to ${members.length} placements: the first wave is ${hosts.slice(0, 5).join(", ")}${hosts.length > 5 ? ` and ${hosts.length - 5} more` : ""}`,
-    data: { rollout_id: id, generation, wave: 1, placements: members.length },
+    message: `rollout of ${deployment.name} generation ${generation} to ${members.length + start.arriving.length} placements: the first wave is ${named(hosts)}${leaving.length === 0 ? "" : `; to leave once all have passed: ${named(leaving.map((member) => member.host))}`}`,
+    data: { rollout_id: id, generation, wave: 1, placements: members.length + start.arriving.length, leaving: leaving.length },
   });
   return id;
 }
 
-async function findBase(tx: Tx, deployment: DeploymentRecord, { views, staying }: RolloutStart): Promise<GenerationRecord | undefined> {
-  const applied = views.filter((view) => staying.has(view.placement.id)).map((view) => view.placement.appliedGeneration);
+async function findBase(tx: Tx, deployment: DeploymentRecord, { views, staying, leaving }: RolloutStart): Promise<GenerationRecord | undefined> {
+  const applied = views.filter((view) => staying.has(view.placement.id) || leaving.has(view.placement.id)).map((view) => view.placement.appliedGeneration);
   const earlier = await tx.listRollouts({ deploymentId: deployment.id, newestFirst: true, limit: 100 });
   const generation = chooseBase(applied, earlier);
   return generation === undefined ? undefined : tx.findGeneration(deployment.id, generation);

@@ -68,20 +68,6 @@ describe("forward", () => {
     expect(hostsOf(fleet.since())).toEqual(["web-1", "web-2"]);
   });
 
-  test("what comes new is opened at once, and what leaves is torn down at once, beside the first wave", async () => {
-    const fleet = await startControl(5);
-    await fleet.beat();
-    const deploy = (hosts: readonly string[], v: string, replace: boolean) => fleet.control.deploy(deployRequest.parse({ name: "app", spec: { driver: "noop", components: [{ name: "web", env: { V: v } }] }, placement: { hosts }, replace }), fleet.context());
-    const first = await deploy(["web-1", "web-2", "web-3", "web-4"], "1", false);
-    expect(first.body).toMatchObject({ rollout_id: null });
-    await fleet.settle(good);
-    const second = await deploy(["web-1", "web-2", "web-3", "web-5"], "2", true);
-    expect((second.body as { placements: { host: string; operation: string }[] }).placements.map(({ host, operation }) => `${operation} ${host}`).sort()).toEqual(["deploy web-1", "deploy web-5", "teardown web-4"]);
-    await fleet.settle(good);
-    expect(await last(fleet)).toMatchObject({ status: "succeeded", wave: 3 });
-    expect(await byHost(fleet)).toEqual({ "web-1": 2, "web-2": 2, "web-3": 2, "web-5": 2 });
-  });
-
   test("stop and start go everywhere at once, whatever the policy says: nothing is protected by being slow", async () => {
     const fleet = await running(3, { max_parallel: 1, canary: 1 });
     expect((await mutate(fleet, { desired: "stopped" })).lifecycle_ids).toHaveLength(3);

@@ -23,7 +23,7 @@ beforeAll(async () => {
   placementId = row.placement_id;
   const members = [{ placementId: placementId as PlacementId, hostId: hostId as HostId, host: "seen-01", state: "open" as const, wave: 1, rowId: rowId as JobId }];
   await api.store.transaction((tx) => tx.insertRollout({
-    id: rolloutId, deploymentId: row.deployment_id as DeploymentId, deployment: "seen", action: "redeploy", status: "running", generation: 1, desired: "running", baseGeneration: undefined, baseDesired: "running",
+    id: rolloutId, deploymentId: row.deployment_id as DeploymentId, deployment: "seen", action: "redeploy", status: "running", generation: 1, desired: "running", baseGeneration: undefined, baseDesired: "running", basePlacement: undefined,
     policy: { ...DEFAULT_ROLLOUT }, components: undefined, patchedGeneration: undefined, whole: true, timeoutS: undefined, wave: 1, members, because: "the first wave is open",
   }));
   // Open, with a placement and a move to judge as they are read.

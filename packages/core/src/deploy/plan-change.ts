@@ -47,19 +47,22 @@ export function planDeploy(existing: readonly ExistingPlacement[], hosts: readon
  * A change in place: `mutate` where we know what is applied, `deploy` where nothing is yet, or where a lost row is
  * taken over: whether that one was applied is unknown, so the change must not depend on it.
  */
-export function planMutate(existing: readonly ExistingPlacement[], desired: "running" | "stopped"): ChangePlan {
+export function planMutate(existing: readonly ExistingPlacement[], desired: "running" | "stopped", leftBehind: ReadonlySet<PlacementId> = new Set()): ChangePlan {
   // What is to be gone stays so: a move or an earlier deploy has left it behind, and a change in place must not bring it back.
+  const isLeaving = leavingBy(leftBehind);
   const [leaving, staying] = [existing.filter(isLeaving), existing.filter((item) => !isLeaving(item))];
   const known = ({ placement, openRow }: ExistingPlacement): boolean => placement.appliedGeneration !== undefined && openRow?.status !== "lost";
   return withoutConflicts(existing, [...staying.map((item) => planned(item, desired, known(item) ? "mutate" : "deploy")), ...leaving.map((item) => planned(item, "absent", "teardown"))]);
 }
 
 /** The whole spec again where it is, and nowhere else. */
-export function planRedeploy(existing: readonly ExistingPlacement[], desired: "running" | "stopped"): ChangePlan {
+export function planRedeploy(existing: readonly ExistingPlacement[], desired: "running" | "stopped", leftBehind: ReadonlySet<PlacementId> = new Set()): ChangePlan {
+  const isLeaving = leavingBy(leftBehind);
   return planDeploy(existing, existing.filter((item) => !isLeaving(item)).map(({ placement }) => placement.hostId), desired);
 }
 
-const isLeaving = ({ placement }: ExistingPlacement): boolean => placement.desired === "absent";
+/** `leftBehind`: wanted as they are for now, until an open rollout lets them go. */
+const leavingBy = (leftBehind: ReadonlySet<PlacementId>) => ({ placement }: ExistingPlacement): boolean => placement.desired === "absent" || leftBehind.has(placement.id);
 
 export function planTeardown(existing: readonly ExistingPlacement[]): ChangePlan {
   return withoutConflicts(existing, existing.map((item) => planned(item, "absent", "teardown")));

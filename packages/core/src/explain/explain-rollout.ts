@@ -1,7 +1,7 @@
 /** What a deployment's newest rollout has to do with why it is as it is: where it stands, whom it refused, what a person can do. */
 import type { Reason } from "../liveness/decide-health.ts";
 import type { DeploymentRecord, PlacementRecord } from "../ports/records.ts";
-import { isHeld, refusalOf, type RolloutRecord } from "../rollout/record.ts";
+import { isHeld, isOpenRollout, refusalOf, type RolloutRecord } from "../rollout/record.ts";
 
 const MAX_NAMED = 10;
 
@@ -35,6 +35,8 @@ export function explainMember(rollout: RolloutRecord | undefined, placement: Pla
   if (rollout === undefined) return [];
   const { deployment } = placement;
   if (isHeld(rollout, placement.id)) return [{ code: "rollout_open", message: `The rollout of generation ${rollout.generation} is ${rollout.status} and decides about it.`, next: `skep rollout status ${deployment}`, since: rollout.progressAt }];
+  const leaves = isOpenRollout(rollout.status) && rollout.status !== "rolling_back" && rollout.members.some((member) => member.placementId === placement.id && member.state === "leaving" && member.rowId === undefined);
+  if (leaves) return [{ code: "rollout_leaving", message: `It is torn down once the rollout of generation ${rollout.generation} has passed everywhere else; until then it runs on as it is.`, next: `skep rollout status ${deployment}`, since: rollout.createdAt }];
   const refusal = refusalOf(rollout, placement);
   return refusal === undefined ? [] : [{ code: "gate_refused", message: `The gate of its rollout refused generation ${placement.generation}: ${refusal}. It is not tried again by itself.`, next: `Correct the cause and make the change again: skep mutate ${deployment} or skep redeploy ${deployment}.`, since: rollout.completedAt }];
 }

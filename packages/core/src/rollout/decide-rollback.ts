@@ -1,7 +1,8 @@
 /**
- * Going back: every placement gets the base's spec as a new generation, at most as many at once as the policy allows. A
- * refusal stops nobody here, for there is nothing better to go to: what cannot be taken back in its time is left, named,
- * and makes the end `failed`. It never starts another rollback.
+ * Going back: every placement that was there before gets the base's spec as a new generation, and what came with the
+ * release is torn down, at most as many at once as the policy allows. A refusal stops nobody here, for there is nothing
+ * better to go to: what cannot be taken back in its time is left, named, and makes the end `failed`. It never starts
+ * another rollback.
  */
 import type { PlacementId } from "../ids.ts";
 import { isTerminal } from "../lifecycle/states.ts";
@@ -9,7 +10,7 @@ import type { Instant } from "../time.ts";
 import type { RolloutDecision } from "./decide-rollout.ts";
 import { isAway, named, type MemberFacts } from "./judge-member.ts";
 import { maxInFlight } from "./policy.ts";
-import type { RolloutMember, RolloutRecord } from "./record.ts";
+import { goesOnTheWayBack, type RolloutMember, type RolloutRecord } from "./record.ts";
 
 type Fate =
   | { readonly kind: "done" }
@@ -19,7 +20,7 @@ type Fate =
 
 export function decideRollback(rollout: RolloutRecord, facts: readonly MemberFacts[], now: Instant): RolloutDecision {
   const fates = facts.map((item) => ({ item, fate: fateOf(rollout, item, now) }));
-  const members = settle(rollout.members, fates);
+  const members = settle(withoutGone(rollout, facts), fates);
   const of = (kind: Fate["kind"]): typeof fates => fates.filter(({ fate }) => fate.kind === kind);
   const inFlight = of("in_flight");
   const ready = of("ready").map(({ item }) => item).sort((a, b) => rank(a) - rank(b));
@@ -31,6 +32,14 @@ export function decideRollback(rollout: RolloutRecord, facts: readonly MemberFac
   return left.length === 0
     ? { step: { kind: "end_rollback", status: "rolled_back", because: `every placement is back at the spec of generation ${rollout.baseGeneration ?? "?"}` }, members }
     : { step: { kind: "end_rollback", status: "failed", because: `not taken back: ${named(left)}` }, members };
+}
+
+/** What arrived and is no longer there has been taken back: its teardown ended, or somebody else's did. */
+function withoutGone(rollout: RolloutRecord, facts: readonly MemberFacts[]): readonly RolloutMember[] {
+  const { members } = rollout;
+  const there = new Set(facts.map(({ member }) => member.placementId));
+  const isGone = (member: RolloutMember): boolean => goesOnTheWayBack(rollout, member) && member.rollback !== "done" && !there.has(member.placementId);
+  return members.some(isGone) ? members.map((member) => (isGone(member) ? { ...member, rollback: "done" } : member)) : members;
 }
 
 /** What the new version reached goes first; hosts that do not answer last. */

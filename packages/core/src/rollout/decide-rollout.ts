@@ -1,22 +1,26 @@
 /**
  * What a rollout does next. Pure: given the record, what is known of its placements and the database's now. Invariants:
  * no wave opens before every placement of the one before has passed; no more placements are between versions than the
- * policy allows; one refusal ends the going forward; and it always ends, because whatever does not move runs into a
- * deadline.
+ * policy allows; nothing leaves before all that stay and come have passed or are skipped; one refusal ends the going
+ * forward; and it always ends, because whatever does not move runs into a deadline.
  */
 import type { PlacementId } from "../ids.ts";
 import type { HostStatus } from "../liveness/decide-host.ts";
 import type { Policy } from "../policy.ts";
 import type { Instant } from "../time.ts";
+import { isTerminal } from "../lifecycle/states.ts";
 import { decideRollback } from "./decide-rollback.ts";
 import { isAway, judgeMember, latest, named, type Judgement, type MemberFacts } from "./judge-member.ts";
 import { waveSize } from "./policy.ts";
-import type { RolloutMember, RolloutRecord } from "./record.ts";
+import { inWaves, type RolloutMember, type RolloutRecord } from "./record.ts";
 
 export type RolloutStep =
   | { readonly kind: "wait"; readonly because: string }
   | { readonly kind: "open_wave"; readonly placements: readonly PlacementId[]; readonly because: string }
   | { readonly kind: "pause"; readonly because: string }
+  /** Their hosts stay away: they follow later, and what leaves need not wait for them. */
+  | { readonly kind: "skip"; readonly placements: readonly PlacementId[]; readonly because: string }
+  | { readonly kind: "let_go"; readonly placements: readonly PlacementId[]; readonly because: string }
   | { readonly kind: "succeed"; readonly skip: readonly PlacementId[]; readonly because: string }
   | { readonly kind: "roll_back"; readonly because: string }
   | { readonly kind: "fail"; readonly because: string }
@@ -55,7 +59,8 @@ function decideForward(rollout: RolloutRecord, facts: readonly MemberFacts[], no
   const next = nextWave(rollout, facts, false);
   const waiting = [...judged.values()].filter((one) => one.kind === "waiting");
   const passedNow = [...judged.values()].some((one) => one.kind === "passed");
-  const movedAt = latest(rollout.progressAt, ...waiting.map((one) => one.movedAt)) ?? rollout.progressAt;
+  const leaving = facts.filter(({ member }) => member.state === "leaving");
+  const movedAt = latest(rollout.progressAt, ...waiting.map((one) => one.movedAt), ...leaving.map(({ row }) => row?.runningAt ?? row?.progressAt)) ?? rollout.progressAt;
   const late = !passedNow && now - movedAt > rollout.policy.progressDeadlineS * 1_000;
   const deadline = `no progress for ${rollout.policy.progressDeadlineS} s`;
   if (late) refuseStuck(deadline);
@@ -73,10 +78,11 @@ function decideForward(rollout: RolloutRecord, facts: readonly MemberFacts[], no
   if (still.length > 0) return decide({ kind: "wait", because: named(still) });
   switch (next.kind) {
     case "none":
-      return decide({ kind: "succeed", skip: [], because: `every placement passed${skippedWords(members)}` });
+      return decide(decideLeaving(facts, late, `every placement passed${skippedWords(members)}`));
     case "away":
       // One that is away for a moment has its turn like any other; nobody but them waits for it.
       if (!late) return decide({ kind: "wait", because: `waiting for hosts to return: ${named(next.hosts)}` });
+      if (leaving.length > 0) return decide({ kind: "skip", placements: next.placements, because: `skipped, to follow when their hosts return: ${named(next.hosts)}` });
       return decide({ kind: "succeed", skip: next.placements, because: `every placement that could be reached passed; skipped, to follow when their hosts return: ${named(next.hosts)}` });
     case "busy":
       return late ? giveUp(`${deadline}: ${named(next.because)}`) : decide({ kind: "wait", because: named(next.because) });
@@ -88,6 +94,20 @@ function decideForward(rollout: RolloutRecord, facts: readonly MemberFacts[], no
   }
 }
 
+/** The end: what leaves is let go once, and only as long as it moves. What cannot be reached or stopped is named; its teardown goes on by itself. */
+function decideLeaving(facts: readonly MemberFacts[], late: boolean, passed: string): RolloutStep {
+  const leaving = facts.filter(({ member }) => member.state === "leaving");
+  const unasked = leaving.filter(({ member }) => member.rowId === undefined);
+  const free = unasked.filter(({ openRow }) => openRow === undefined || openRow.status === "lost");
+  if (free.length > 0) return { kind: "let_go", placements: free.map(({ member }) => member.placementId), because: passed };
+  const busy = unasked.map(({ member, openRow }) => `${member.host}: an earlier ${openRow!.operation} is still ${openRow!.status}`);
+  const asked = leaving.filter(({ member, row }) => member.rowId !== undefined && row?.status !== "succeeded");
+  const waiting = [...busy, ...asked.filter((item) => !isAway(item) && item.row !== undefined && !isTerminal(item.row.status)).map(({ member, row }) => `${member.host}: ${row!.operation} is ${row!.status}`)];
+  if (waiting.length > 0 && !late) return { kind: "wait", because: `${passed}; leaving: ${named(waiting)}` };
+  const left = [...busy, ...asked.map(({ member, row, hostStatus }) => `${member.host}: teardown ${row === undefined ? "is not in the ledger" : `is ${row.status}${row.error === undefined ? "" : ` (${row.error})`}`}, its host is ${hostStatus}`)];
+  return { kind: "succeed", skip: [], because: left.length === 0 ? passed : `${passed}; not gone yet: ${named(left)}` };
+}
+
 export type NextWave =
   | { readonly kind: "none" }
   | { readonly kind: "open"; readonly placements: readonly PlacementId[] }
@@ -96,7 +116,7 @@ export type NextWave =
 
 /** Those who come next: hosts that answer before those that do not, and nobody whose earlier operation is still open. `first`: somebody must, even if all are away. */
 export function nextWave(rollout: Pick<RolloutRecord, "policy" | "wave">, facts: readonly MemberFacts[], first: boolean): NextWave {
-  const total = facts.filter(({ member }) => member.state !== "apart").length;
+  const total = inWaves(facts.map(({ member }) => member)).length;
   const left = facts.filter(({ member }) => member.state === "waiting");
   if (left.length === 0) return { kind: "none" };
   const here = left.filter((item) => !isAway(item));

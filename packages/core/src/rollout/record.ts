@@ -1,5 +1,6 @@
 /** A rollout: the master's record of one change in place, and how far it has come. */
 import type { DeploymentId, HostId, JobId, PlacementId, RolloutId } from "../ids.ts";
+import type { PlacementRequest } from "../ports/records.ts";
 import type { Instant } from "../time.ts";
 import type { RolloutPolicy } from "./policy.ts";
 
@@ -13,11 +14,11 @@ export const isOpenRollout = (status: RolloutStatus): boolean => (OPEN_ROLLOUT_S
 export const ROLLOUT_ACTIONS = ["deploy", "mutate", "redeploy", "rollback"] as const;
 export type RolloutAction = (typeof ROLLOUT_ACTIONS)[number];
 
-export const MEMBER_STATES = ["waiting", "open", "passed", "refused", "skipped", "apart"] as const;
+export const MEMBER_STATES = ["waiting", "open", "passed", "refused", "skipped", "leaving"] as const;
 /**
  * `waiting` its wave has not opened · `open` it has, and the gate has not spoken · `passed` · `refused` by the gate ·
- * `skipped` its host was away when its turn came: it follows on its host's return · `apart` new in this deploy: opened
- * at once, judged by nobody's gate, and taken back with the rest.
+ * `skipped` its host was away when its turn came: it follows on its host's return · `leaving` it runs on as it is until
+ * all the others have passed, and is torn down then; on the way back it stays.
  */
 export type MemberState = (typeof MEMBER_STATES)[number];
 
@@ -30,6 +31,8 @@ export interface RolloutMember {
   readonly hostId: HostId;
   readonly host: string;
   readonly state: MemberState;
+  /** New in this change: opened beside the first wave and judged by the same gate. */
+  readonly arriving?: true | undefined;
   /** From 1; undefined until its wave opens. */
   readonly wave?: number | undefined;
   readonly rowId?: JobId | undefined;
@@ -50,6 +53,11 @@ export interface RolloutRecord {
   /** What to go back to; undefined = there is nothing else that ever ran. */
   readonly baseGeneration: number | undefined;
   readonly baseDesired: "running" | "stopped";
+  /**
+   * Where it was to run before a deploy that lets leave last: the way back restores it, and tears down what arrived.
+   * Undefined where nothing could be restored: what left is gone, so what arrived stays and gets the base's spec.
+   */
+  readonly basePlacement: PlacementRequest | undefined;
   /** The new generation that carries the base's spec, once it goes back. */
   readonly rollbackGeneration: number | undefined;
   readonly policy: RolloutPolicy;
@@ -88,8 +96,25 @@ export interface RolloutPatch {
   readonly progressed?: boolean;
 }
 
-/** Members that go through waves and the gate. */
-export const gated = (members: readonly RolloutMember[]): readonly RolloutMember[] => members.filter((member) => member.state !== "apart");
+/** Members that the waves are cut from: what arrives comes beside the first one, and what leaves comes after the last. */
+export const inWaves = <T extends Pick<RolloutMember, "state" | "arriving">>(members: readonly T[]): readonly T[] => members.filter((member) => member.state !== "leaving" && member.arriving !== true);
+
+/** Members that are to have the new generation. */
+export const gated = (members: readonly RolloutMember[]): readonly RolloutMember[] => members.filter((member) => member.state !== "leaving");
+
+/** There is a copy where it was before, so this one is one too many. */
+export const goesOnTheWayBack = (rollout: Pick<RolloutRecord, "basePlacement">, member: RolloutMember): boolean => member.arriving === true && rollout.basePlacement !== undefined;
+
+/**
+ * Placements that the deployment's newest rollout would have go and has not let go: a change in place that follows lets
+ * them go as well, or what a deploy left behind would be carried on for ever. Of a rollout that is no longer the
+ * deployment's newest change it says nothing: that change has decided about them.
+ */
+export function leftBehind(newest: Pick<RolloutRecord, "status" | "members" | "generation" | "basePlacement" | "rollbackGeneration"> | undefined, generation: number): ReadonlySet<PlacementId> {
+  if (newest === undefined || newest.status === "succeeded" || (newest.rollbackGeneration ?? newest.generation) !== generation) return new Set();
+  const back = newest.rollbackGeneration !== undefined;
+  return new Set(newest.members.filter((member) => (back ? goesOnTheWayBack(newest, member) : member.state === "leaving")).map((member) => member.placementId));
+}
 
 /** Whether the rollout still has to decide about this placement, so that nobody else does meanwhile. */
 export function isHeld(rollout: Pick<RolloutRecord, "status" | "members">, placementId: PlacementId): boolean {
@@ -106,7 +131,7 @@ export function isHeld(rollout: Pick<RolloutRecord, "status" | "members">, place
 export function refusalOf(rollout: Pick<RolloutRecord, "status" | "members" | "generation">, placement: { readonly id: PlacementId; readonly generation: number; readonly appliedGeneration: number | undefined }): string | undefined {
   if (rollout.status !== "failed" || placement.generation !== rollout.generation) return undefined;
   const member = rollout.members.find((one) => one.placementId === placement.id);
-  if (member === undefined || member.state === "apart") return undefined;
+  if (member === undefined) return undefined;
   if (member.state === "refused") return member.because ?? "the gate refused it";
   return placement.appliedGeneration === placement.generation ? undefined : "its rollout failed before it was applied here";
 }

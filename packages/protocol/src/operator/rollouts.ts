@@ -21,10 +21,12 @@ export const rolloutView = z.object({
   wave: z.int(),
   /** How many waves it takes if nobody is left out. */
   waves: z.int(),
-  counts: z.object({ total: z.int(), waiting: z.int(), open: z.int(), passed: z.int(), refused: z.int(), skipped: z.int(), taken_back: z.int(), left: z.int() }),
+  /** `total` are those that are to have the new generation; `leaving` go once all of them have passed. */
+  counts: z.object({ total: z.int(), waiting: z.int(), open: z.int(), passed: z.int(), refused: z.int(), skipped: z.int(), leaving: z.int(), taken_back: z.int(), left: z.int() }),
   because: z.string(),
+  /** `arriving`: new in this change; it has no earlier version, and the way back tears it down. */
   placements: z.array(z.object({
-    placement_id: idSchema, host_id: idSchema, host: z.string(), state: z.enum(MEMBER_STATES), wave: z.int().nullable(), lifecycle_id: idSchema.nullable(),
+    placement_id: idSchema, host_id: idSchema, host: z.string(), state: z.enum(MEMBER_STATES), arriving: z.boolean(), wave: z.int().nullable(), lifecycle_id: idSchema.nullable(),
     rollback: z.enum(ROLLBACK_STATES).nullable(), rollback_lifecycle_id: idSchema.nullable(), because: z.string().nullable(),
   })),
   created_at: time,

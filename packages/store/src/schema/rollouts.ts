@@ -1,5 +1,5 @@
 /** One row for each change in place: where it stands, and each placement's part in it. */
-import type { DeploymentId, RolloutAction, RolloutId, RolloutMember, RolloutPolicy, RolloutStatus } from "@skep/core";
+import type { DeploymentId, PlacementRequest, RolloutAction, RolloutId, RolloutMember, RolloutPolicy, RolloutStatus } from "@skep/core";
 import { boolean, integer, pgTable, text, uuid } from "drizzle-orm/pg-core";
 import { NOW, at, counter, freeText, json } from "./columns.ts";
 
@@ -15,6 +15,7 @@ export const rollouts = pgTable("rollouts", {
   desired: text("desired").$type<Desired>().notNull(),
   baseGeneration: counter("base_generation"),
   baseDesired: text("base_desired").$type<Desired>().notNull(),
+  basePlacement: json<PlacementRequest>("base_placement"),
   rollbackGeneration: counter("rollback_generation"),
   policy: json<RolloutPolicy>("policy").notNull(),
   components: json<readonly string[]>("components"),

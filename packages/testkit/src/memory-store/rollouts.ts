@@ -24,7 +24,7 @@ export function rolloutWrites(context: Context): Sync<Pick<Tx, "insertRollout" |
       check(state.deployments.get(rollout.deploymentId) !== undefined, "rollouts_deployment_fk");
       for (const other of state.rollouts.values()) if (other.deploymentId === rollout.deploymentId && isOpenRollout(other.status)) return "rollout_open";
       state.rollouts.set(rollout.id, {
-        ...rollout, policy: jsonCopy(rollout.policy), members: jsonCopy(rollout.members), components: jsonCopy(rollout.components), rollbackGeneration: undefined,
+        ...rollout, policy: jsonCopy(rollout.policy), members: jsonCopy(rollout.members), components: jsonCopy(rollout.components), basePlacement: jsonCopy(rollout.basePlacement), rollbackGeneration: undefined,
         promoted: false, progressAt: now(), createdAt: now(), updatedAt: now(), completedAt: isOpenRollout(rollout.status) ? undefined : now(), version: 1,
       });
       context.signal("rollouts");

@@ -64,7 +64,7 @@ export function gaugeRules(world: () => World): void {
     const open = async (placed: Placed): Promise<RolloutId> => {
       const id = newId<RolloutId>();
       await store.transaction((tx) => tx.insertRollout({
-        id, deploymentId: placed.deploymentId, deployment: placed.name, action: "mutate", status: "running", generation: 2, desired: "running", baseGeneration: 1, baseDesired: "running",
+        id, deploymentId: placed.deploymentId, deployment: placed.name, action: "mutate", status: "running", generation: 2, desired: "running", baseGeneration: 1, baseDesired: "running", basePlacement: undefined,
         policy: { ...DEFAULT_ROLLOUT }, components: undefined, patchedGeneration: undefined, whole: false, timeoutS: undefined, wave: 1, members: [], because: "test",
       }));
       return id;

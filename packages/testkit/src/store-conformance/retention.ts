@@ -15,7 +15,7 @@ export function retentionRules(world: () => World): void {
   const write: World["store"]["transaction"] = (work) => world().store.transaction(work);
   const rollout = async (placed: Placed, generation: number, status: RolloutStatus = "failed", id = newId<RolloutId>()): Promise<RolloutId> => {
     await write((tx) => tx.insertRollout({
-      id, deploymentId: placed.deploymentId, deployment: placed.name, action: "mutate", status: "running", generation, desired: "running", baseGeneration: 1, baseDesired: "running", policy: { ...DEFAULT_ROLLOUT, maxParallel: 3 },
+      id, deploymentId: placed.deploymentId, deployment: placed.name, action: "mutate", status: "running", generation, desired: "running", baseGeneration: 1, baseDesired: "running", basePlacement: undefined, policy: { ...DEFAULT_ROLLOUT, maxParallel: 3 },
       components: undefined, patchedGeneration: undefined, whole: false, timeoutS: undefined, wave: 1, members: [], because: "test",
     }));
     if (status !== "running") expect(await write((tx) => tx.casRollout(id, 1, { status, because: "x" }))).toBe(true);

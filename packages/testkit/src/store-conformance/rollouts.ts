@@ -8,7 +8,7 @@ import { newId, reported } from "./world.ts";
 
 export function rolloutRules(world: () => World): void {
   const newRollout = (placed: Placed, patch: Partial<NewRollout> = {}): NewRollout => ({
-    id: newId<RolloutId>(), deploymentId: placed.deploymentId, deployment: placed.name, action: "mutate", status: "running", generation: 2, desired: "running", baseGeneration: 1, baseDesired: "running",
+    id: newId<RolloutId>(), deploymentId: placed.deploymentId, deployment: placed.name, action: "mutate", status: "running", generation: 2, desired: "running", baseGeneration: 1, baseDesired: "running", basePlacement: undefined,
     policy: { ...DEFAULT_ROLLOUT, maxParallel: 3 }, components: undefined, patchedGeneration: undefined, whole: false, timeoutS: undefined, wave: 1,
     members: [{ placementId: placed.placementId, hostId: placed.hostId, host: "web-01", state: "open", wave: 1 }], because: "the first wave is open", ...patch,
   });
@@ -17,7 +17,7 @@ export function rolloutRules(world: () => World): void {
   test("a rollout is what was written, and its deployment has one open at most", async () => {
     const { store } = world();
     const placed = await world().placed();
-    const rollout = newRollout(placed, { components: ["web"], timeoutS: 60, patchedGeneration: 1 });
+    const rollout = newRollout(placed, { components: ["web"], timeoutS: 60, patchedGeneration: 1, basePlacement: { hosts: ["web-01"], strategy: "ordered", replicas: 1 } });
     expect(await insert(rollout)).toBe("inserted");
     const found = (await store.findRollout(rollout.id))!;
     expect(found).toMatchObject({ ...rollout, rollbackGeneration: undefined, promoted: false, completedAt: undefined, version: 1 });
@@ -25,6 +25,7 @@ export function rolloutRules(world: () => World): void {
     expect(await insert(newRollout(placed))).toBe("rollout_open");
     expect(await insert(newRollout(await world().placed()))).toBe("inserted");
     expect(await store.findRollout(newId())).toBeUndefined();
+    expect((await store.listRollouts({ deploymentId: placed.deploymentId, limit: 1 }))[0]).toEqual(found);
     expect(await store.findRollout("nonsense")).toBeUndefined();
   });
 

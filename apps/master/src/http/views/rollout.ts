@@ -1,5 +1,5 @@
 /** Rollouts as the API shows them. */
-import { countWaves, gated, toIso, type RolloutPolicy, type RolloutRecord } from "@skep/core";
+import { countWaves, gated, inWaves, toIso, type RolloutPolicy, type RolloutRecord } from "@skep/core";
 import type { RolloutJson } from "@skep/protocol";
 import { timeOrNull } from "./time.ts";
 
@@ -23,14 +23,14 @@ export function rolloutJson(rollout: RolloutRecord): RolloutJson {
     policy: policyJson(rollout.policy),
     components: rollout.components === undefined ? null : [...rollout.components],
     wave: rollout.wave,
-    waves: Math.max(rollout.wave, countWaves(rollout.policy, members.length)),
+    waves: Math.max(rollout.wave, countWaves(rollout.policy, inWaves(rollout.members).length)),
     counts: {
-      total: members.length, waiting: count("waiting"), open: count("open"), passed: count("passed"), refused: count("refused"), skipped: count("skipped"),
+      total: members.length, waiting: count("waiting"), open: count("open"), passed: count("passed"), refused: count("refused"), skipped: count("skipped"), leaving: rollout.members.length - members.length,
       taken_back: rollout.members.filter((member) => member.rollback === "done").length, left: rollout.members.filter((member) => member.rollback === "left").length,
     },
     because: rollout.because,
     placements: rollout.members.map((member) => ({
-      placement_id: member.placementId, host_id: member.hostId, host: member.host, state: member.state, wave: member.wave ?? null, lifecycle_id: member.rowId ?? null,
+      placement_id: member.placementId, host_id: member.hostId, host: member.host, state: member.state, arriving: member.arriving === true, wave: member.wave ?? null, lifecycle_id: member.rowId ?? null,
       rollback: member.rollback ?? null, rollback_lifecycle_id: member.rollbackRowId ?? null, because: member.because ?? null,
     })),
     created_at: toIso(rollout.createdAt),
