@@ -49,7 +49,7 @@ test(`agents killed ${2 * KILLS_EACH} times at random and at ${FAILPOINTS.length
       await agent.kill();
       // Some points come before it is ready: then it never says so.
       await agent.start({ SKEP_FAILPOINT: `${failpoint}:kill` }).catch(() => undefined);
-      await eventually(() => !agent.running(), { what: `${agent.name} dies at ${failpoint}`, timeoutMs: 60_000 });
+      await eventually(() => !agent.running(), { what: `${agent.name} dies at ${failpoint}`, timeoutMs: 180_000 });
       await agent.start();
     }
   };
@@ -62,7 +62,7 @@ test(`agents killed ${2 * KILLS_EACH} times at random and at ${FAILPOINTS.length
     const rolling = (await fleet.api.get("/v1/rollouts?open=true&limit=500")).items;
     status(`${open.length} open: ${JSON.stringify(open.slice(0, 3))}; ${rolling.length} rolling: ${JSON.stringify(rolling.slice(0, 3))}`);
     return open.length === 0 && rolling.length === 0;
-  }, { what: "every row is terminal and every rollout has ended", timeoutMs: 60_000 });
+  }, { what: "every row is terminal and every rollout has ended", timeoutMs: 180_000 });
 
   // What was promised: the rows of the answers, and what their rollouts opened on the way forth and back.
   const answers = crews.flatMap((crew) => crew.promised);
@@ -83,20 +83,20 @@ test(`agents killed ${2 * KILLS_EACH} times at random and at ${FAILPOINTS.length
     const lies = await rowsThatLie(rows);
     status(lies.join("; "));
     return lies.length === 0;
-  }, { what: "what the hosts show is what the last rows say", timeoutMs: 20_000 });
+  }, { what: "what the hosts show is what the last rows say", timeoutMs: 60_000 });
 
   const repaired = await repair(rows);
   await eventually(async (status) => {
     const problems = await ledgerProblems(fleet.api);
     status(problems.join("; "));
     return problems.length === 0;
-  }, { what: "what hosts report is what the ledger says", timeoutMs: 20_000 });
+  }, { what: "what hosts report is what the ledger says", timeoutMs: 60_000 });
   expect(startedTwice([noops, processes].flatMap((agent) => readStarts(agent.stateDir)))).toEqual([]);
   expect(twoAlive()).toEqual([]);
   const counts: Record<string, number> = {};
   for (const row of rows) counts[row.failure_code ?? row.status] = (counts[row.failure_code ?? row.status] ?? 0) + 1;
   console.log(`seed ${seed}: ${2 * KILLS_EACH} kills at random instants, ${2 * FAILPOINTS.length} at named points; ${rows.length} rows ${JSON.stringify(counts)}, ${starts.length} starts, ${repaired} repaired by asking again`);
-}, 400_000);
+}, 900_000);
 
 /** The newest row of each placement against what its host reports. */
 async function rowsThatLie(rows: readonly Row[]): Promise<string[]> {
@@ -120,7 +120,7 @@ async function repair(rows: readonly Row[]): Promise<number> {
   const newest = new Map(rows.map((row) => [row.deployment, row]));
   const undone = [...newest.values()].filter((row) => row.status !== "succeeded");
   const again = await Promise.all(undone.map((row) => accepted(api, `/v1/deployments/${row.deployment}/${row.operation === "teardown" ? "teardown" : "redeploy"}`, {})));
-  if (again.length > 0) expect((await ended(api, again.flat(), 60_000)).map((row) => row.status)).toEqual(again.flat().map(() => "succeeded"));
+  if (again.length > 0) expect((await ended(api, again.flat(), 120_000)).map((row) => row.status)).toEqual(again.flat().map(() => "succeeded"));
   return undone.length;
 }
 

@@ -43,7 +43,8 @@ interface Told {
   readonly message: string;
 }
 const told = async (): Promise<Told[]> =>
-  ((await runSql(site.fleet.databaseUrl, "SELECT kind, message FROM events WHERE kind LIKE 'host.%' OR kind LIKE 'breaker.%' ORDER BY id")) as Told[]).filter(({ kind }) => kind !== "host.registered");
+  (await runSql(site.fleet.databaseUrl, "SELECT kind, message FROM events WHERE kind LIKE 'host.%' OR kind LIKE 'breaker.%' ORDER BY id"))
+    .map((row) => ({ kind: String(row["kind"]), message: String(row["message"]) })).filter(({ kind }) => kind !== "host.registered");
 /**
  * A beat that this machine held up makes a host suspect until the next one, link or no link. That is told in pairs, with
  * nothing but its lateness as the reason; anything else of liveness is not filtered out.
