@@ -31,7 +31,7 @@ describe.skipIf(noEngine() || inject("postgres").system === null)("docker-compos
     await site.fleet.addAgent("outer", { env: { DOCKER_HOST: `unix://${engine.socketPath}` } });
     file = join(site.fleet.dir, "docker-compose.yml");
     copyFileSync(FILE, file);
-  }, 300_000);
+  }, 600_000);
   afterAll(async () => {
     await site.fleet.stop().catch(() => undefined);
     await engine?.stop();
