@@ -71,7 +71,7 @@ export interface RolloutView {
 export const rowsOfRollout = (rollout: RolloutView): string[] => rollout.placements.flatMap((item) => [item.lifecycle_id ?? [], item.rollback_lifecycle_id ?? []].flat());
 
 /** The rollout, once it is in one of these states. */
-export async function rolloutIs(api: () => Api, id: string, statuses: readonly string[], timeoutMs = 60_000): Promise<RolloutView> {
+export async function rolloutIs(api: () => Api, id: string, statuses: readonly string[], timeoutMs = 120_000): Promise<RolloutView> {
   return eventually(async (status) => {
     const rollout = await api().get<RolloutView>(`/v1/rollouts/${id}`);
     status(`${rollout.status}, wave ${rollout.wave}: ${rollout.because}; waits for ${rollout.waiting_for}`);
