@@ -42,7 +42,7 @@ test(`agents killed at least ${2 * KILLS_EACH} times at random and at ${FAILPOIN
   let kills = 0;
   const startsSoFar = (): number => [noops, processes].flatMap((agent) => readStarts(agent.stateDir)).length;
   const torment = async (agent: Agent, chance: Rng): Promise<void> => {
-    // Where a start takes seconds an agent lives for seconds, or it would die before anybody asked it for anything.
+    // Where a start takes seconds an agent lives longer too, or it would die before anybody asked it for anything.
     let lifeMs = 700;
     for (let round = 0; round < KILLS_EACH || startsSoFar() <= KILLS_EACH; round++) {
       await clock.sleep(below(chance, lifeMs));
@@ -50,7 +50,7 @@ test(`agents killed at least ${2 * KILLS_EACH} times at random and at ${FAILPOIN
       kills += 1;
       const startedMs = clock.mono();
       await agent.start();
-      lifeMs = Math.max(700, Math.round(clock.mono() - startedMs));
+      lifeMs = Math.max(700, Math.round((clock.mono() - startedMs) / 2));
     }
     for (const failpoint of FAILPOINTS) {
       await agent.kill();
