@@ -35,7 +35,8 @@ volumes: { data: }
 
 describe.skipIf(noEngine())("a Compose file on a real engine", () => {
   const engine = useEngine();
-  const site = useFleet("compose", { intervalMs: 500 });
+  // Slow beats: an agent that this machine holds up for a moment is not late, and takes what it is asked.
+  const site = useFleet("compose", { intervalMs: 5_000 });
 
   test("siblings find each other by the file's names, ends are waited for, values stay inert, and data is kept and named", async () => {
     await engine.image("names/db:1", { entrypoint: ["/bin/db"], files: { "/bin/db": serve("echo pg > /www/ok\nhttpd -p 5432 -h /www") } });
@@ -47,12 +48,17 @@ describe.skipIf(noEngine())("a Compose file on a real engine", () => {
     writeFileSync(join(site.fleet.dir, "a.env"), "GREETING='$(hi) && there'\n");
     writeFileSync(file, FILE);
     await site.fleet.addAgent("bee-1", { env: { DOCKER_HOST: `unix://${engine.socketPath}` } });
-    await eventually(async () => (await skep(site.fleet.api, ["deploy", "-f", file, "--dry-run"])).code === 0, { what: "the agent to offer its engine", timeoutMs: 30_000 });
+    await eventually(async () => (await skep(site.fleet.api, ["deploy", "-f", file, "--dry-run"])).code === 0, { what: "the agent to offer its engine", timeoutMs: 90_000 });
 
     const deployed = await skep(site.fleet.api, ["deploy", "-f", file]);
     expect(deployed, deployed.stderr + deployed.stdout).toMatchObject({ code: 0 });
     expect(deployed.stderr).toContain("compose.yaml:4:3 services.my_db: the service my_db becomes the component my-db");
-    const logs = (await skep(site.fleet.api, ["logs", "names"])).stdout;
+    // It is healthy as soon as it listens, and says so in its log after that.
+    const logs = await eventually(async (status) => {
+      const { stdout, stderr } = await skep(site.fleet.api, ["logs", "names"]);
+      status(stdout + stderr);
+      return stdout.includes("api     | ") && stdout;
+    }, { what: "the api has had its say", timeoutMs: 60_000 });
     expect(logs).toContain("migrate | migrated\n");
     expect(logs).toContain("api     | $(hi) && there from pg\n");
 

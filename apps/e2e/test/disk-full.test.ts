@@ -66,11 +66,14 @@ test.skipIf(!mounted)("a full disk starts nothing, silences nobody, and heals", 
     const seen = await api.get(`/v1/lifecycle/${ids[0]}`);
     status(seen.because);
     return seen.dispatch_attempts >= 2 && /disk_full/.test(seen.because) ? seen : undefined;
-  }, { what: "the row says what it waits for", timeoutMs: 20_000 });
+  }, { what: "the row says what it waits for", timeoutMs: 60_000 });
   expect(row).toMatchObject({ status: "pending", completed_at: null });
   const heard = Date.parse((await api.get("/v1/hosts/bee-1")).last_heartbeat_at);
-  await eventually(async () => Date.parse((await api.get("/v1/hosts/bee-1")).last_heartbeat_at) > heard + 1_500, { what: "heartbeats go on" });
-  expect((await api.get("/v1/hosts/bee-1")).status).toBe("active");
+  await eventually(async (status) => {
+    const host = await api.get("/v1/hosts/bee-1");
+    status(`${host.status}, heard at ${host.last_heartbeat_at}`);
+    return host.status === "active" && Date.parse(host.last_heartbeat_at) > heard + 1_500;
+  }, { what: "heartbeats go on", timeoutMs: 60_000 });
   expect(readStarts(agent.stateDir)).toHaveLength(started);
 
   rmSync(join(disk, "filler"), { recursive: true });

@@ -13,7 +13,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { createApi } from "../src/harness/api.ts";
 import { enrol, setMasters, type Agent, type BareHost } from "../src/harness/fleet.ts";
 import { authorityOf, forgeHost, forgeMaster, startImpostor } from "../src/harness/forge.ts";
-import { accepted } from "../src/harness/operations.ts";
+import { isForSilence } from "../src/harness/operations.ts";
 import { ask, refusalOf, TLS_REFUSAL, type Credential, type PlainAnswer } from "../src/harness/plain-https.ts";
 import { readStarts } from "../src/harness/starts.ts";
 import { noop } from "../src/harness/workloads.ts";
@@ -126,7 +126,7 @@ test("the operator API: nothing without a token, nothing above one's role", asyn
 test("the agent's plain listener says no more than that it lives", async () => {
   const { local_url } = JSON.parse(agent.program()!.stdout().trim().split("\n").at(-1)!) as { local_url: string };
   expect(new URL(local_url).hostname).toBe("127.0.0.1");
-  for (const route of AGENT_LOCAL_ROUTES) expect((await fetch(`${local_url}${route.path}`)).status).toBe(200);
+  for (const route of AGENT_LOCAL_ROUTES) await eventually(async () => (await fetch(`${local_url}${route.path}`)).status === 200, { what: `${route.path} is open, and the agent is ready`, timeoutMs: 60_000 });
   for (const route of AGENT_ROUTES.filter((one) => !AGENT_LOCAL_ROUTES.some((open) => open.path === one.path))) expect((await fetch(`${local_url}${AGENT_REQUESTS[route.id].path}`, { method: route.method })).status).toBe(404);
 });
 
@@ -142,9 +142,9 @@ describe("somebody in the master's place", () => {
       const earlier = agent.logs().length;
       await setMasters(agent.identityDir, [impostor.url]);
       agent.program()!.kill("SIGHUP");
-      if (isMaster) await eventually(() => impostor.heard.length > 0, { what: "the control: a master is spoken to", timeoutMs: 20_000 });
+      if (isMaster) await eventually(() => impostor.heard.length > 0, { what: "the control: a master is spoken to", timeoutMs: 60_000 });
       else {
-        await eventually(() => /wrong_role|SELF_SIGNED|UNABLE_TO|CERT/.test(agent.logs().slice(earlier)), { what: "the agent says whom it met", timeoutMs: 20_000 });
+        await eventually(() => /wrong_role|SELF_SIGNED|UNABLE_TO|CERT/.test(agent.logs().slice(earlier)), { what: "the agent says whom it met", timeoutMs: 60_000 });
         expect(impostor.heard).toEqual([]);
       }
       await impostor.close();
@@ -152,7 +152,7 @@ describe("somebody in the master's place", () => {
     await setMasters(agent.identityDir, [real]);
     agent.program()!.kill("SIGHUP");
     const sinceMs = systemClock().now();
-    await eventually(async () => Date.parse((await site.fleet.api.get("/v1/hosts/bee-1")).last_heartbeat_at) > sinceMs, { what: "the agent is back at its master", timeoutMs: 30_000 });
+    await eventually(async () => Date.parse((await site.fleet.api.get("/v1/hosts/bee-1")).last_heartbeat_at) > sinceMs, { what: "the agent is back at its master", timeoutMs: 60_000 });
   });
 
   test("the secret of a bundle is never said to anybody but the CA's master", async () => {
@@ -177,15 +177,22 @@ describe("somebody in the master's place", () => {
       const registered = await ask(`${master.ready().swarm_url}/swarm/register`, { boot_id: crypto.randomUUID(), host_boot_id: "h", agent_version: "0.1.0", op_seq: 0, agent_url: impostor.url }, { caPem: authority.certPem, credential: mole.identity });
       expect(registered.status).toBe(200);
       const alive = (): Promise<PlainAnswer> => ask(`${master.ready().swarm_url}/swarm/heartbeat`, SWARM_BODIES.heartbeat(mole.hostId), { caPem: authority.certPem, credential: mole.identity });
-      expect((await alive()).status).toBe(204);
       const name = `bait-${crypto.randomUUID().slice(0, 8)}`;
-      const [id] = await accepted(api, "/v1/deployments", { name, spec: noop(0), placement: { hosts: ["mole"] }, reconcile: "report" });
-      const row = await eventually(async () => {
-        const seen = await api.get(`/v1/lifecycle/${id}`);
-        return seen.dispatch_attempts >= 1 && /not delivered/.test(seen.because) ? seen : undefined;
-      }, { what: "the master has tried" });
+      // It beats before each try: by the time the master decides, the beat of a test that was held up is an old one.
+      const { status, body } = await eventually(async () => {
+        expect((await alive()).status).toBe(204);
+        const answer = await api.post("/v1/deployments", { name, spec: noop(0), placement: { hosts: ["mole"] }, reconcile: "report" });
+        return isForSilence(answer) ? undefined : answer;
+      }, { what: "the mole is heard and gets the bait", timeoutMs: 60_000 });
+      expect(status).toBe(202);
+      // The first call to a stranger opens the circuit, and so do five to a host that answers 503. It may have been the prober's: then the row says that nothing was pushed.
+      const row = await eventually(async (say) => {
+        const seen = await api.get(`/v1/lifecycle/${body.lifecycle_ids[0]}`);
+        say(`${seen.status}, ${seen.dispatch_attempts} attempts: ${seen.because}`);
+        return seen.dispatch_attempts >= 1 && /not delivered|not pushed: the circuit is open/.test(seen.because) ? seen : undefined;
+      }, { what: "the master has tried", timeoutMs: 60_000 });
       expect(row).toMatchObject({ status: "pending", completed_at: null });
-      if (isIt) expect(impostor.heard.map((item) => item.path)).toContain("/deploy");
+      if (isIt) await eventually(() => impostor.heard.some((item) => item.path === "/deploy"), { what: "the host itself is told", timeoutMs: 60_000 });
       else expect(impostor.heard).toEqual([]);
       await impostor.close();
     }
@@ -203,7 +210,7 @@ test("one token, two hands at once: one gets in, the other is refused, and someb
   expect(codes).toEqual(expect.arrayContaining([0, 1]));
   expect(hands.map((program) => program.stderr()).join("")).toMatch(/used or expired/);
   expect((await api.get(`/v1/hosts/coveted/certs`)).items.filter((cert: any) => cert.status === "active")).toHaveLength(1);
-  await eventually(async () => (await api.get(`/v1/events?host=${host.id}`)).items.some((event: any) => event.kind === "host.token_replay"), { what: "the alarm is in the events" });
+  await eventually(async () => (await api.get(`/v1/events?host=${host.id}`)).items.some((event: any) => event.kind === "host.token_replay"), { what: "the alarm is in the events", timeoutMs: 30_000 });
   // And nobody's secret is in anybody's words.
   expect(hands.map((program) => program.stdout() + program.stderr()).join("")).not.toContain(bundle.token);
 });

@@ -62,6 +62,12 @@ describe("combinations", () => {
     expect(faults([], { ...DB, SKEP_FAILPOINT: "nowhere", SKEP_ALLOW_FAILPOINTS: "1" })).toEqual(["SKEP_FAILPOINT"]);
     expect(load([], { SKEP_FAILPOINT: "before_commit:3", SKEP_ALLOW_FAILPOINTS: "1" }).failpoint).toEqual({ name: "before_commit", nth: 3 });
   });
+  test("a breaker's cool-down is the tests' to change, and nobody else's", () => {
+    expect(load([]).breakerCoolDownMs).toBeUndefined();
+    expect(faults([], { ...DB, SKEP_BREAKER_COOLDOWN_MS: "5000" })).toEqual(["SKEP_BREAKER_COOLDOWN_MS"]);
+    expect(faults([], { ...DB, SKEP_BREAKER_COOLDOWN_MS: "soon", SKEP_ALLOW_FAILPOINTS: "1" })).toEqual(["SKEP_BREAKER_COOLDOWN_MS"]);
+    expect(load([], { SKEP_BREAKER_COOLDOWN_MS: "5000", SKEP_ALLOW_FAILPOINTS: "1" }).breakerCoolDownMs).toBe(5_000);
+  });
   test("an unknown flag, and help", () => {
     expect(faults(["--nonsense"], DB)).toEqual(["arguments"]);
     expect(loadConfig(["--help"], {})).toBe("help");

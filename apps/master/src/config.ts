@@ -43,6 +43,8 @@ export interface MasterConfig {
   /** Where traces go; undefined = nowhere. */
   readonly traces: TraceSettings | undefined;
   readonly failpoint: FailpointSetting | undefined;
+  /** Of tests only: theirs must be over soon, or never end by itself. Undefined = core's, ms. */
+  readonly breakerCoolDownMs: number | undefined;
   /** Started by a supervisor that holds our stdin. */
   readonly supervised: boolean;
   readonly json: boolean;
@@ -134,10 +136,12 @@ const settings = z.object({
   SKEP_LOG_LEVEL: z.enum(LOG_LEVELS as [(typeof LOG_LEVELS)[number], ...(typeof LOG_LEVELS)[number][]]).default("info"),
   SKEP_FAILPOINT: z.string().transform(because(parseFailpoint)).optional(),
   SKEP_ALLOW_FAILPOINTS: yes.default(false),
+  SKEP_BREAKER_COOLDOWN_MS: z.string().regex(/^\d{1,8}$/, "must be a whole number of ms").transform(Number).optional(),
   SKEP_SUPERVISED: yes.default(false),
 }).superRefine((all, context) => {
   if ((all.SKEP_API_TLS_CERT === undefined) !== (all.SKEP_API_TLS_KEY === undefined)) context.addIssue({ code: "custom", path: ["SKEP_API_TLS_KEY"], message: "certificate and key come together or not at all" });
   if (all.SKEP_FAILPOINT !== undefined && !all.SKEP_ALLOW_FAILPOINTS) context.addIssue({ code: "custom", path: ["SKEP_FAILPOINT"], message: "kills the process on purpose and needs SKEP_ALLOW_FAILPOINTS=1" });
+  if (all.SKEP_BREAKER_COOLDOWN_MS !== undefined && !all.SKEP_ALLOW_FAILPOINTS) context.addIssue({ code: "custom", path: ["SKEP_BREAKER_COOLDOWN_MS"], message: "is for tests alone and needs SKEP_ALLOW_FAILPOINTS=1" });
 });
 
 /** "help" when usage was asked for. Throws SkepError `invalid_request` with every fault in `errors`. */
@@ -175,6 +179,7 @@ export function loadConfig(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     logLevel: all.SKEP_LOG_LEVEL,
     traces: traces.settings,
     failpoint: all.SKEP_FAILPOINT,
+    breakerCoolDownMs: all.SKEP_BREAKER_COOLDOWN_MS,
     supervised: all.SKEP_SUPERVISED,
     json: flags["json"] === true,
   };

@@ -27,7 +27,7 @@ import { createWebhookSender } from "./webhooks/send.ts";
 export type MasterSettings = Pick<
   MasterConfig,
   "apiListen" | "apiPort" | "apiTls" | "swarmListen" | "swarmPort" | "enrolPort" | "advertise" | "heartbeatIntervalMs" | "allowLoopbackAgents" | "failpoint"
-> & Partial<Pick<MasterConfig, "probeThresholds" | "alertCoolDownMs" | "retention">>;
+> & Partial<Pick<MasterConfig, "probeThresholds" | "alertCoolDownMs" | "breakerCoolDownMs" | "retention">>;
 
 /** Raised by the benchmark, lowered by tests; production uses the defaults. */
 export interface MasterLimits {
@@ -92,7 +92,7 @@ export async function createMaster(deps: MasterDeps): Promise<Master> {
     urls: () => ({ enrolUrls: urlsTo(ports.enrol), masterUrls: urlsTo(ports.swarm) }),
   });
   const agents = createAgentClient({
-    identity: credentials.current, pinsOf: identity.pins.pinsOf, trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger,
+    identity: credentials.current, pinsOf: identity.pins.pinsOf, trustDomain, allowLoopbackAgents: config.allowLoopbackAgents, clock, logger, coolDownMs: config.breakerCoolDownMs,
     observer: {
       onCall: ({ host, outcome, ms, bytesSent, bytesReceived }) => metrics.onCall({ hostId: host.id, hostName: host.name, outcome, ms, bytesSent, bytesReceived }),
       onTransition: (change) => {

@@ -41,11 +41,11 @@ export async function oneCopyEach(engine: EngineKit, deployment: string, hosts: 
     const running = found.map((one) => `${one.host}/${one.component} ${one.image}${one.state === (done.includes(one.component) ? "exited" : "running") ? "" : ` (${one.state})`}`).sort();
     status(`found ${running.join(", ")}`);
     return running.join() === wanted.join() ? found : undefined;
-  }, { what: `one copy of each component of ${deployment}`, timeoutMs: 60_000 });
+  }, { what: `one copy of each component of ${deployment}`, timeoutMs: 120_000 });
 }
 
 /** What a web server on a published port of this machine says. */
 export async function fetchFrom(port: number): Promise<string> {
-  const { body } = await request(`http://127.0.0.1:${port}/`, { headersTimeout: 5_000 });
+  const { body } = await request(`http://127.0.0.1:${port}/`, { headersTimeout: 30_000 });
   return body.text();
 }

@@ -47,7 +47,7 @@ export async function startPrometheus(dir: string): Promise<Prometheus> {
     }, { what: "prometheus listens", timeoutMs: 60_000 });
     const url = `http://${address}`;
     const api = async (path: string): Promise<any> => {
-      const { body } = await request(`${url}/api/v1${path}`, { headersTimeout: 10_000, bodyTimeout: 10_000 });
+      const { body } = await request(`${url}/api/v1${path}`, { headersTimeout: 30_000, bodyTimeout: 30_000 });
       const answer = (await body.json()) as { status: string; error?: string; data: unknown };
       if (answer.status !== "success") throw new Error(`${path}: ${answer.error ?? "no answer"}`);
       return answer.data;

@@ -15,7 +15,8 @@ export interface Start {
 
 export function readStarts(stateDir: string): Start[] {
   const files = readdirSync(stateDir, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith("starts.log"));
-  return files.flatMap((name) => readFileSync(join(stateDir, name), "utf8").split("\n").filter((line) => line !== "").map(parseStart));
+  // What has no end yet is being written.
+  return files.flatMap((name) => readFileSync(join(stateDir, name), "utf8").split("\n").slice(0, -1).map(parseStart));
 }
 
 function parseStart(line: string): Start {

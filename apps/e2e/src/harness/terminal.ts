@@ -35,7 +35,7 @@ export function startOnTerminal(argv: readonly string[], options: { readonly dir
   process.once("exit", atExit);
   const read = (name: string): string => readFileSync(note(name), "utf8").trim();
   return {
-    pid: () => eventually(() => (existsSync(note("pid")) && read("pid") !== "" ? Number(read("pid")) : undefined), { what: "the program on the terminal" }),
+    pid: () => eventually(() => (existsSync(note("pid")) && read("pid") !== "" ? Number(read("pid")) : undefined), { what: "the program on the terminal", timeoutMs: 60_000 }),
     written: () => text,
     type: (keys) => void child.stdin.write(keys),
     exited: new Promise((resolve, reject) => {

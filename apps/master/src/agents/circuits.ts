@@ -61,8 +61,16 @@ interface Entry {
   lastFailureAt: number | undefined;
 }
 
-export function createCircuits(deps: { readonly clock: Clock; readonly pinsOf: (hostId: string) => ReadonlySet<string>; readonly observer?: CallObserver | undefined }): Circuits {
-  const { clock, observer } = deps;
+export interface CircuitsDeps {
+  readonly clock: Clock;
+  readonly pinsOf: (hostId: string) => ReadonlySet<string>;
+  readonly observer?: CallObserver | undefined;
+  /** How long an open circuit waits for its trial; another than core's in tests only. */
+  readonly coolDownMs?: number | undefined;
+}
+
+export function createCircuits(deps: CircuitsDeps): Circuits {
+  const { clock, observer, coolDownMs } = deps;
   const entries = new Map<string, Entry>();
 
   const move = (host: HostRecord, entry: Entry, next: Breaker): void => {
@@ -97,7 +105,7 @@ export function createCircuits(deps: { readonly clock: Clock; readonly pinsOf: (
     begin(host) {
       const entry = entryOf(host);
       const startedAt = clock.mono();
-      const admission = admitCall(entry.breaker, startedAt);
+      const admission = admitCall(entry.breaker, startedAt, coolDownMs);
       if (admission.kind === "refused") {
         const { retryAfterMs, because } = admission;
         return { kind: "circuit_open", retryAfterMs, because, failedAgoMs: entry.lastFailureAt === undefined ? undefined : startedAt - entry.lastFailureAt };
@@ -122,7 +130,7 @@ export function createCircuits(deps: { readonly clock: Clock; readonly pinsOf: (
     // Looking changes nothing, not even what a reset is about to: the next call does.
     view: (host) => {
       const entry = entries.get(host.id);
-      return viewBreaker(entry === undefined || isOutdated(entry, host) ? CLOSED_BREAKER : entry.breaker, clock.mono());
+      return viewBreaker(entry === undefined || isOutdated(entry, host) ? CLOSED_BREAKER : entry.breaker, clock.mono(), coolDownMs);
     },
     open: () => [...entries.values()].filter((entry) => entry.breaker.state !== "closed").map((entry) => entry.host.id),
     calls: (hostId) => (entries.get(hostId)?.calls ?? createCallMetrics(clock.mono())).summary(clock.mono()),

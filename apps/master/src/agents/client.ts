@@ -16,6 +16,8 @@ import { createPools, LONG_STREAMS, SHORT_CALLS, type PoolDeps } from "./pools.t
 export interface AgentClientDeps extends PoolDeps {
   readonly logger: Logger;
   readonly observer?: CallObserver | undefined;
+  /** Of every host's circuit; see circuits.ts. */
+  readonly coolDownMs?: number | undefined;
 }
 
 export interface PinnedAgentClient extends AgentClient {

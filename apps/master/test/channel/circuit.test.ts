@@ -229,3 +229,18 @@ test("what is known of a host goes with its last pin, and a call from before the
   expect(circuits.view(host)).toMatchObject({ state: "closed", consecutiveFailures: 0 });
   expect(circuits.calls(me.hostId)).toMatchObject({ totalRequests: 0 });
 });
+
+test("another cool-down, as tests set it, is when the trial goes and what is told of it", () => {
+  const clock = new ManualClock();
+  const circuits = createCircuits({ clock, pinsOf: () => new Set([me.sha256]), coolDownMs: 5_000 });
+  const host = { id: me.hostId, name: "web-01", agentUrl: "https://10.0.0.1:1", breakerResets: 0 } as Parameters<typeof circuits.begin>[0];
+  for (let nth = 0; nth < 5; nth += 1) {
+    const call = circuits.begin(host);
+    if (call.kind === "admitted") call.settle({ outcome: "failure" });
+  }
+  expect(circuits.view(host)).toMatchObject({ state: "open", retryInMs: 5_000 });
+  clock.advance(4_999);
+  expect(circuits.begin(host)).toMatchObject({ kind: "circuit_open", retryAfterMs: 1 });
+  clock.advance(1);
+  expect(circuits.begin(host)).toMatchObject({ kind: "admitted" });
+});

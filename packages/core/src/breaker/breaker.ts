@@ -55,13 +55,13 @@ export type CallAdmission =
 export const CALL_OUTCOMES = ["success", "failure", "identity", "aborted"] as const;
 export type CallOutcome = (typeof CALL_OUTCOMES)[number];
 
-export function admitCall(breaker: Breaker, now: number): CallAdmission {
+export function admitCall(breaker: Breaker, now: number, coolDownMs: number = BREAKER_COOLDOWN_MS): CallAdmission {
   switch (breaker.state) {
     case "closed":
       return { kind: "admitted", breaker, pass: { generation: breaker.generation } };
     case "open": {
       if (breaker.cause === "identity") return { kind: "refused", retryAfterMs: undefined, because: breaker.because ?? "the peer is not the pinned host" };
-      const left = (breaker.openedAt ?? now) + BREAKER_COOLDOWN_MS - now;
+      const left = (breaker.openedAt ?? now) + coolDownMs - now;
       if (left > 0) return { kind: "refused", retryAfterMs: Math.ceil(left), because: breaker.because ?? "its last calls failed" };
       return letOut({ ...breaker, state: "half_open", generation: breaker.generation + 1 }, now);
     }
@@ -114,8 +114,8 @@ export interface CircuitView {
   readonly because: string | undefined;
 }
 
-export function viewBreaker(breaker: Breaker, now: number): CircuitView {
-  const admission = admitCall(breaker, now);
+export function viewBreaker(breaker: Breaker, now: number, coolDownMs: number = BREAKER_COOLDOWN_MS): CircuitView {
+  const admission = admitCall(breaker, now, coolDownMs);
   return {
     state: breaker.state,
     consecutiveFailures: breaker.failures,
