@@ -7,6 +7,7 @@ import { appendFileSync, cpSync, mkdirSync, readFileSync, readdirSync, readlinkS
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { saveIdentity, loadIdentity, type AgentIdentity } from "@skep/pki";
+import { systemClock } from "@skep/runtime";
 import { eventually, requireBuilt, startProgram, type Program } from "@skep/testkit";
 import { createApi, type Api } from "./api.ts";
 
@@ -120,20 +121,22 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     const { hostId, bundle } = await createHost(name, wish.bundle === "with_key" ? "with_key" : "csr", 0);
     await enrol(identityDir, stateDir, bundle, wish.bundle === "file" ? join(dir, `${name}.skep`) : undefined);
     let url: string | undefined;
+    let localUrl: string | undefined;
     const member = createMember(name, join(dir, "agent.log"), (env) =>
       startProgram([BIN.agent, "--json"], {
         env: {
-          SKEP_AGENT_DIR: identityDir, SKEP_STATE_DIR: stateDir, SKEP_AGENT_LISTEN: "127.0.0.1", SKEP_AGENT_PORT: url === undefined ? "0" : portOf(url), SKEP_LOCAL_PORT: "0",
+          SKEP_AGENT_DIR: identityDir, SKEP_STATE_DIR: stateDir, SKEP_AGENT_LISTEN: "127.0.0.1", SKEP_AGENT_PORT: portOf(url), SKEP_LOCAL_PORT: portOf(localUrl),
           SKEP_ALLOW_FAILPOINTS: "1", ...wish.env, ...env,
         },
         ...(wish.under === undefined ? {} : { under: wish.under }),
       }), (line) => {
-      url = (JSON.parse(line) as { agent_url: string }).agent_url;
+      // Both are kept: one that took a new port at each start could take the port of another that is down just then.
+      ({ agent_url: url, local_url: localUrl } = JSON.parse(line) as { agent_url: string; local_url: string });
     });
     members.push(member);
     const agent = Object.assign(member, { hostId, dir, identityDir, stateDir, agentUrl: () => url ?? fail(`${name} was never ready`) });
     await agent.start();
-    await eventually(async () => (await api.get(`/v1/hosts/${name}`)).status === "active", { what: `${name} is active`, timeoutMs: 20_000 });
+    await eventually(async () => (await api.get(`/v1/hosts/${name}`)).status === "active", { what: `${name} is active`, timeoutMs: 60_000 });
     return agent;
   };
 
@@ -200,7 +203,7 @@ function createMember(name: string, logPath: string, spawn: (env: Readonly<Recor
       void started.exited.then(() => {
         if (current === started) alive = false;
       });
-      const [line] = await started.output(/^\{.*\}$/m, 60_000);
+      const [line] = await started.output(/^\{.*\}$/m, 120_000);
       onReady(line);
     },
     async kill(signal = "SIGKILL") {
@@ -212,11 +215,15 @@ function createMember(name: string, logPath: string, spawn: (env: Readonly<Recor
   };
 }
 
-/** Ends the runners and the workloads that belong to a fleet's folder. Again until none is left: a runner may restart what was killed under it. */
+/**
+ * Ends the runners and the workloads that belong to a fleet's folder. Again until none is left: a runner may restart what
+ * was killed under it, and what was killed is there until it has had its turn to end.
+ */
 export function killRunners(dir: string): void {
-  for (let round = 0; round < 20; round++) {
-    const pids = processesMentioning(dir);
-    if (pids.length === 0) return;
+  const clock = systemClock();
+  const startMs = clock.mono();
+  for (let pids = processesMentioning(dir); pids.length > 0; pids = processesMentioning(dir)) {
+    if (clock.mono() - startMs > 60_000) throw new Error(`processes of ${dir} do not end: ${pids.join(", ")}`);
     for (const pid of pids) {
       try {
         process.kill(pid, "SIGKILL");
