@@ -76,6 +76,7 @@ test("a canary waits for a person, a pause holds the rest, and nobody is at two 
   const second = await sent(api(), "/v1/deployments/cafe/mutate", { env: { GREETING: "three" }, rollout: { canary: 0, max_parallel: 1, min_healthy_s: 60 } });
   expect((await api().post("/v1/deployments/cafe/rollout/pause", {})).body).toMatchObject({ status: "paused" });
   await ended(api(), second.lifecycle_ids);
+  expect((await greetings("cafe")).sort()).toEqual(["three", "two", "two", "two"]);
   // Aborted in the middle: everybody is back at what they had.
   expect((await api().post("/v1/deployments/cafe/rollout/abort", {})).body).toMatchObject({ status: "rolling_back" });
   await rolloutIs(api, second.rollout_id!, ["rolled_back"]);
