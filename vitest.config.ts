@@ -31,7 +31,8 @@ export default defineConfig({
           include: ["apps/e2e/test/**/*.test.ts"],
           globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts", "packages/testkit/src/vitest/engine-setup.ts"],
           testTimeout: 240_000,
-          hookTimeout: 120_000,
+          // A fleet of four agents: eight starts of node and more, each of which takes seconds on a busy machine.
+          hookTimeout: 300_000,
           fileParallelism: false,
         },
       },

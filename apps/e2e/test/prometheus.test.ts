@@ -14,14 +14,14 @@ import { noop } from "../src/harness/workloads.ts";
 import { useFleet } from "./kit/use-fleet.ts";
 
 const DEPLOY = fileURLToPath(new URL("../../../deploy", import.meta.url));
-/** Every second, where the shipped file says every 15: what a fleet shows in minutes is here in seconds. */
-const QUICK = [[/^ {2}scrape_interval: 15s$/m, "  scrape_interval: 1s"], [/^ {2}scrape_timeout: 10s$/m, "  scrape_timeout: 1s"], [/^ {2}evaluation_interval: 15s$/m, "  evaluation_interval: 1s"], [/refresh_interval: 30s/g, "refresh_interval: 1s"]] as const;
+/** Every two seconds, where the shipped file says every 15: what a fleet shows in minutes is here in seconds. A scrape may take as long, on a busy machine it does. */
+const QUICK = [[/^ {2}scrape_interval: 15s$/m, "  scrape_interval: 2s"], [/^ {2}scrape_timeout: 10s$/m, "  scrape_timeout: 2s"], [/^ {2}evaluation_interval: 15s$/m, "  evaluation_interval: 1s"], [/refresh_interval: 30s/g, "refresh_interval: 1s"]] as const;
 const BOOT = `[[boot.sequence]]\nname = "base"\nservices = []\nfoundation = false\n`;
 
 interface Panel { readonly title: string; readonly targets: readonly { readonly expr: string }[] }
 const queries = readdirSync(join(DEPLOY, "grafana")).flatMap((file) =>
   (JSON.parse(readFileSync(join(DEPLOY, "grafana", file), "utf8")) as { panels: readonly Panel[] }).panels.flatMap((panel) =>
-    panel.targets.map(({ expr }) => ({ where: `${file}: ${panel.title}`, expr: expr.replaceAll("$__rate_interval", "1m").replaceAll("$instance", ".*") }))));
+    panel.targets.map(({ expr }) => ({ where: `${file}: ${panel.title}`, expr: expr.replaceAll("$__rate_interval", "5m").replaceAll("$instance", ".*") }))));
 
 describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
   const site = useFleet("prometheus", { intervalMs: 500 });
@@ -61,9 +61,13 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
     const bearer = { headers: { authorization: `Bearer ${token}` } };
     const places: [string, RequestInit][] = [[`${site.fleet.api.url}/metrics`, bearer], [`${localUrl(direct)}/metrics`, {}], [`${site.fleet.api.url}/v1/hosts/bee-2/metrics`, bearer]];
     for (const [url, init] of places) {
-      const response = await fetch(url, init);
-      expect([url, response.status]).toEqual([url, 200]);
-      expect(await promtool(["check", "metrics"], { input: await response.text() })).toEqual({ code: 0, output: "" });
+      // An agent that a busy machine holds up is asked in vain, and the master says so.
+      const text = await eventually(async (status) => {
+        const response = await fetch(url, init);
+        status(String(response.status));
+        return response.status === 200 ? response.text() : undefined;
+      }, { what: `${url} answers`, timeoutMs: 60_000 });
+      expect(await promtool(["check", "metrics"], { input: text })).toEqual({ code: 0, output: "" });
     }
   });
 
@@ -75,7 +79,13 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
       return seen.length === 5 && seen.every((one) => one.endsWith(" up")) ? seen : undefined;
     }, { what: "the targets are up", timeoutMs: 60_000 });
     expect(up).toEqual(["on-the-host bee-1 up", "skep-agents bee-1 up", "skep-agents bee-2 up", "skep-agents bee-3 up", "skep-master  up"]);
-    expect((await prometheus.query('worker_agent_startup_total{job="skep-agents"}')).map(({ labels, value }) => `${labels["instance"]} ${value}`).sort()).toEqual(["bee-1 1", "bee-2 1", "bee-3 1"]);
+    // Asked again while one is missing: a scrape that came too late takes its series away until the next one.
+    const starts = await eventually(async (status) => {
+      const seen = (await prometheus.query('worker_agent_startup_total{job="skep-agents"}')).map(({ labels, value }) => `${labels["instance"]} ${value}`).sort();
+      status(seen.join("; "));
+      return seen.length === 3 ? seen : undefined;
+    }, { what: "every agent's series is there", timeoutMs: 60_000 });
+    expect(starts).toEqual(["bee-1 1", "bee-2 1", "bee-3 1"]);
   });
 
   test("the rules load, and one dead host of three is an alert on its way", async () => {
@@ -96,7 +106,7 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
     const placement = { hosts: ["bee-1", "bee-2"] };
     await succeeds(api, "/v1/deployments", { name: "web", spec: noop(0), placement });
     await succeeds(api, "/v1/deployments/web/mutate", { env: { ROUND: "2" } });
-    await eventually(async () => (await api.get("/v1/rollouts?open=true")).items.length === 0, { what: "the change has gone everywhere" });
+    await eventually(async () => (await api.get("/v1/rollouts?open=true")).items.length === 0, { what: "the change has gone everywhere", timeoutMs: 60_000 });
     await succeeds(api, "/v1/deployments/web/teardown", {});
     const empty = async (): Promise<string[]> => {
       const answers = await Promise.all(queries.map(async ({ where, expr }) => ({ where, expr, samples: await prometheus.query(expr) })));
@@ -120,7 +130,7 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
     const about = async (): Promise<number> => (await (await fetch(`${site.fleet.api.url}/metrics`, { headers: { authorization: `Bearer ${token}` } })).text()).split("\n").filter((line) => line.includes('host="bee-3"')).length;
     expect(await about()).toBeGreaterThan(0);
     expect((await site.fleet.api.call("DELETE", "/v1/hosts/bee-3?force=true")).status).toBeLessThan(300);
-    await eventually(async () => (await about()) === 0, { what: "the master tells of it no more" });
+    await eventually(async () => (await about()) === 0, { what: "the master tells of it no more", timeoutMs: 60_000 });
   });
 
   test("a token that is revoked ends the scrapes of the master, and the rules say so", async () => {

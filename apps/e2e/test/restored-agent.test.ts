@@ -48,7 +48,7 @@ test("old generations are refused after a restore, and the wanted one runs again
     const [placement] = (await api.get("/v1/placements?deployment=relic")).items;
     status(JSON.stringify(placement));
     return placement.observed?.state === "running" && placement.observed.generation === 5;
-  }, { what: "generation 5 runs again", timeoutMs: 30_000 });
+  }, { what: "generation 5 runs again", timeoutMs: 60_000 });
   expect(readStarts(agent.stateDir).every((start) => [1, 2, 5].includes(start.generation))).toBe(true);
   // The control: where there is no floor, generation 1 is as good as any.
   expect((await deliver(1, crypto.randomUUID())).status).toBe(202);

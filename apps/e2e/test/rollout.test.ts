@@ -15,9 +15,14 @@ const site = useFleet("rollout", { intervalMs: 500 }, async (fleet) => {
 });
 const api = () => site.fleet.api;
 
-/** What answers on each host: greeting and pid. */
+/** What answers on each host, once every host has reported what its placement is to run: greeting and pid. */
 async function answers(name: string): Promise<Record<string, { greeting: string; pid: string }>> {
-  const { items } = await api().get(`/v1/placements?deployment=${name}`);
+  // A row has ended when its delta is taken. Where its component listens is in the host's report, with that beat or with the next one.
+  const items = await eventually(async (status) => {
+    const seen = (await api().get(`/v1/placements?deployment=${name}`)).items;
+    status(JSON.stringify(seen.map((item: any) => [item.host, item.generation, item.observed?.state, item.observed?.generation])));
+    return seen.every((item: any) => item.observed?.state === "running" && item.observed.generation === item.generation) ? seen : undefined;
+  }, { what: `every placement of ${name} is reported running`, timeoutMs: 60_000 });
   const found: Record<string, { greeting: string; pid: string }> = {};
   for (const placement of items) {
     const [greeting, pid] = (await (await request(`http://127.0.0.1:${placement.observed.components.find((item: any) => item.name === "web").ports.http}/`)).body.text()).split(" ");
@@ -34,20 +39,26 @@ const broken = { components: { web: { command: [process.execPath, "-e", SICK], p
 test("a version that does not come up goes back by itself: the first host refuses it in its own words, the others never stop serving", async () => {
   await deploy("shop");
   const before = await answers("shop");
-  const { rollout_id: id, lifecycle_ids: first } = await sent(api(), "/v1/deployments/shop/mutate", { ...broken, timeout_s: 4 });
+  // Long enough for a busy machine to start a program that says 503 and not "connection refused".
+  const { rollout_id: id, lifecycle_ids: first } = await sent(api(), "/v1/deployments/shop/mutate", { ...broken, timeout_s: 10 });
   expect(first).toHaveLength(1);
   const rollout = await rolloutIs(api, id!, ["rolled_back", "failed", "succeeded"]);
   const [row] = await ended(api(), first);
-  expect(row).toMatchObject({ host: "bee-1", status: "failed", failure_code: "agent_error", error: expect.stringContaining("503") as string });
+  expect(row).toMatchObject({ status: "failed", error: expect.stringContaining("503") as string });
+  // The agent gives up by itself; the master, which sees the same limit run out one beat later, may be first with an agent that stood still.
+  expect(["agent_error", "timeout"]).toContain(row!.failure_code);
+  // Hosts that beat come first, then by name: the first one is bee-1, unless its beat was late just then.
+  const touched = row!.host;
+  expect(HOSTS).toContain(touched);
   expect(rollout).toMatchObject({ status: "rolled_back", wave: 1, base_generation: 1, rollback_generation: 3 });
-  expect(rollout.because).toContain(`bee-1: mutate failed (agent_error): ${row!.error}`);
+  expect(rollout.because).toContain(`${touched}: mutate failed (${row!.failure_code}): ${row!.error}`);
   const explained = await api().get("/v1/explain/deployment/shop");
-  expect(explained.reasons.slice(0, 2)).toMatchObject([{ code: "rollout_rolled_back" }, { code: "gate_refused", message: expect.stringContaining("bee-1") as string }]);
-  await eventually(async () => (await api().get("/v1/deployments/shop")).status === "active", { what: "all is as it was" });
-  // Only bee-1 was ever touched: elsewhere the very same processes answer.
+  expect(explained.reasons.slice(0, 2)).toMatchObject([{ code: "rollout_rolled_back" }, { code: "gate_refused", message: expect.stringContaining(touched) as string }]);
+  await eventually(async () => (await api().get("/v1/deployments/shop")).status === "active", { what: "all is as it was", timeoutMs: 60_000 });
+  // Only one host was ever touched: elsewhere the very same processes answer.
   const after = await answers("shop");
-  for (const host of HOSTS.slice(1)) expect(after[host]).toEqual(before[host]);
-  expect(after["bee-1"]!.greeting).toBe("one");
+  for (const host of HOSTS.filter((name) => name !== touched)) expect(after[host]).toEqual(before[host]);
+  expect(after[touched]!.greeting).toBe("one");
   const placements = (await api().get("/v1/placements?deployment=shop")).items;
   expect(placements.map((item: any) => [item.generation, item.observed.generation])).toEqual(HOSTS.map(() => [3, 3]));
 });
@@ -61,9 +72,11 @@ test("a canary waits for a person, a pause holds the rest, and nobody is at two 
   await rolloutIs(api, id!, ["succeeded"]);
   expect(await greetings("cafe")).toEqual(["two", "two", "two", "two"]);
 
-  const second = await sent(api(), "/v1/deployments/cafe/mutate", { env: { GREETING: "three" }, rollout: { canary: 0, max_parallel: 1 } });
+  // A wave that takes its time, or all four of them could be over before the pause on a machine that stalls.
+  const second = await sent(api(), "/v1/deployments/cafe/mutate", { env: { GREETING: "three" }, rollout: { canary: 0, max_parallel: 1, min_healthy_s: 60 } });
   expect((await api().post("/v1/deployments/cafe/rollout/pause", {})).body).toMatchObject({ status: "paused" });
   await ended(api(), second.lifecycle_ids);
+  expect((await greetings("cafe")).sort()).toEqual(["three", "two", "two", "two"]);
   // Aborted in the middle: everybody is back at what they had.
   expect((await api().post("/v1/deployments/cafe/rollout/abort", {})).body).toMatchObject({ status: "rolling_back" });
   await rolloutIs(api, second.rollout_id!, ["rolled_back"]);

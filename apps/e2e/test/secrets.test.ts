@@ -40,7 +40,7 @@ test("no secret is in a log, a row, a command line or an answer that need not ho
   ];
   expect(answers.map((answer) => answer.status >= 400)).toEqual([true, true, true]);
   await api.post("/v1/hosts/bee-1/rotate", {});
-  await eventually(async () => (await api.get("/v1/hosts/bee-1/certs")).items.length > 1, { what: "the host rotated" });
+  await eventually(async () => (await api.get("/v1/hosts/bee-1/certs")).items.length > 1, { what: "the host rotated", timeoutMs: 60_000 });
   const lines = processLines();
   await agent.kill();
   await agent.start();

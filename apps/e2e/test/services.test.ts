@@ -32,11 +32,11 @@ const resolvesTo = (service: string, via: string): Promise<Resolved> =>
     const answer = await site.fleet.api.call<Resolved>("GET", `/v1/services/${service}/resolve`);
     status(JSON.stringify(answer.body));
     return answer.status === 200 && answer.body.via === via ? answer.body : undefined;
-  }, { what: `${service} resolves via ${via}`, timeoutMs: 20_000 });
+  }, { what: `${service} resolves via ${via}`, timeoutMs: 60_000 });
 
 /** What the endpoint itself answers: who it is, and its process. */
 async function called({ endpoints: [endpoint] }: Resolved): Promise<{ greeting: string; pid: number }> {
-  const { body } = await request(`http://${endpoint!.address}:${endpoint!.port}/`, { headersTimeout: 5_000, bodyTimeout: 5_000 });
+  const { body } = await request(`http://${endpoint!.address}:${endpoint!.port}/`, { headersTimeout: 30_000, bodyTimeout: 30_000 });
   const [greeting, pid] = (await body.text()).split(" ");
   return { greeting: greeting!, pid: Number(pid) };
 }
@@ -47,7 +47,7 @@ const cliSays = (argv: readonly string[], code: number, text: RegExp): Promise<u
     const ran = await cli(...argv);
     status(`${ran.code} ${ran.stdout} ${ran.stderr}`);
     return ran.code === code && text.test(ran.stdout) ? ran : undefined;
-  }, { what: `skep ${argv.join(" ")} says ${text}`, timeoutMs: 20_000 });
+  }, { what: `skep ${argv.join(" ")} says ${text}`, timeoutMs: 60_000 });
 
 describe("a service that fails and comes back", () => {
   test("is called itself while its probe passes", async () => {
@@ -72,6 +72,8 @@ describe("a service that fails and comes back", () => {
   });
 
   test("does the same while its host is silent, although the program there goes on", async () => {
+    // What it last said is that all is well: it is its silence that counts.
+    await resolvesTo("build-ai", "primary");
     bee.program()!.kill("SIGSTOP");
     try {
       const resolved = await resolvesTo("build-ai", "fallback");
@@ -91,7 +93,7 @@ describe("a service that fails and comes back", () => {
       const { status, body, headers } = await eventually(async () => {
         const answer = await site.fleet.api.call("GET", "/v1/services/build-ai/resolve");
         return answer.status === 503 && answer.body.errors.every((error: { message: string }) => error.message.includes("unhealthy")) ? answer : undefined;
-      }, { what: "nothing is healthy", timeoutMs: 20_000 });
+      }, { what: "nothing is healthy", timeoutMs: 60_000 });
       expect([status, body.code, headers["retry-after"]]).toEqual([503, "no_healthy_endpoint", "1"]);
       expect(body.errors.map((error: { pointer: string }) => error.pointer)).toEqual(["/build-ai/bee-1/web/http", "/marco-ai/bee-2/web/http"]);
       expect(await cli("service", "resolve", "build-ai")).toMatchObject({ code: 9, stdout: "", stderr: expect.stringContaining("Error [no_healthy_endpoint]") });
@@ -139,7 +141,7 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
     const all = await eventually(async () => {
       const seen = await targets();
       return seen.length === 5 ? seen : undefined;
-    }, { what: "five targets", timeoutMs: 30_000 });
+    }, { what: "five targets", timeoutMs: 60_000 });
     const of = (job: string) => all.filter(({ labels }) => labels["job"] === job).map(({ labels, scrapeUrl }) => `${labels["instance"]} ${scrapeUrl}`).sort();
     const ids = Object.fromEntries((await api.get<{ items: { name: string; id: string }[] }>("/v1/hosts")).items.map(({ name, id }) => [name, id]));
     expect(of("agents")).toEqual(["bee-1", "bee-2"].map((name) => `${name} ${api.url}/v1/hosts/${ids[name]}/metrics`));
@@ -148,8 +150,10 @@ describe.skipIf("missing" in findPrometheus())("a real Prometheus", () => {
 
   test("keeps its targets while the master is away: what cannot be read is no list", async () => {
     await site.fleet.master.kill();
+    // A refresh that came too late while the master was there has failed as well, and is not meant.
+    const before = prometheus.logs().length;
     try {
-      await eventually(() => /Unable to refresh target groups/.test(prometheus.logs()), { what: "a refresh has failed", timeoutMs: 30_000 });
+      await eventually(() => /Unable to refresh target groups/.test(prometheus.logs().slice(before)), { what: "a refresh has failed", timeoutMs: 60_000 });
       expect(await targets()).toHaveLength(5);
     } finally {
       await site.fleet.master.start();

@@ -2,9 +2,9 @@
  * The simulator over production's master and agent. With every rule in place no invariant breaks; with any one of them
  * removed, one does. SKEP_SIM_SEEDS plays more seeds (default 40; nightly: thousands), SKEP_SIM_FROM begins elsewhere.
  */
-import { POLICY_RULES, PRODUCTION_POLICY } from "@skep/core";
+import { POLICY_RULES, PRODUCTION_POLICY, type PolicyRule } from "@skep/core";
 import { expect, test } from "vitest";
-import { runSeed, runUntilViolation, type SeedResult } from "../src/sim/index.ts";
+import { runSeed, runUntilViolation, type SeedResult, type Violation } from "../src/sim/index.ts";
 import { parseArgs } from "../src/sim/cli.ts";
 
 const COUNT = Number(process.env["SKEP_SIM_SEEDS"] ?? 40);
@@ -12,6 +12,9 @@ const FROM = Number(process.env["SKEP_SIM_FROM"] ?? 1);
 const BASELINE = Array.from({ length: COUNT }, (_, index) => FROM + index);
 /** The rarest rule is missed by about one seed in twenty. */
 const GATE = Array.from({ length: Math.max(COUNT, 200) }, (_, index) => FROM + index);
+/** Which seed showed it last, of those that are not among the very first: a hint where to look, no more. Where it has moved, the others are played as well. */
+const SHOWN: Partial<Record<PolicyRule, number>> = { dispatcherLoop: 10, journal: 8, generationCheck: 35, lateSuccess: 18, outboxAndInventory: 9, sentBeforeFailed: 41 };
+const gateOf = (rule: PolicyRule): readonly number[] => [...GATE.filter((seed) => seed === SHOWN[rule]), ...GATE.filter((seed) => seed !== SHOWN[rule])];
 const replay = (seed: number, rule = ""): string => `node apps/e2e/bin/skep-sim.js --seed ${seed}${rule === "" ? "" : ` --without ${rule}`} --trace`;
 
 test("a seed is a whole run: played twice it leaves the same trace, and another seed leaves another", async () => {
@@ -21,7 +24,7 @@ test("a seed is a whole run: played twice it leaves the same trace, and another 
   expect(other.traceHash).not.toBe(first.traceHash);
 });
 
-test(`production's rules hold in ${COUNT} seeds`, { timeout: COUNT * 5_000 + 60_000 }, async () => {
+test(`production's rules hold in ${COUNT} seeds`, { timeout: COUNT * 15_000 + 60_000 }, async () => {
   const told: Record<string, number> = {};
   const broken: string[] = [];
   for (const seed of BASELINE) {
@@ -38,7 +41,7 @@ test(`production's rules hold in ${COUNT} seeds`, { timeout: COUNT * 5_000 + 60_
 });
 
 test.each(POLICY_RULES)("without %s an invariant breaks", { timeout: 300_000 }, async (rule) => {
-  const { seed, violation } = await runUntilViolation(rule, GATE);
+  const { seed, violation } = await runUntilViolation(rule, gateOf(rule));
   expect(seed, `no seed of ${GATE[0]}..${GATE.at(-1)} misses ${rule}: the rule is untested or not needed`).toBeDefined();
   console.log(`without ${rule}: ${violation?.invariant} in seed ${seed}: ${violation?.words}\n  ${replay(seed ?? 0, rule)}`);
 });
@@ -46,8 +49,9 @@ test.each(POLICY_RULES)("without %s an invariant breaks", { timeout: 300_000 }, 
 /** I7 and I14 guard what no single rule of the policy does; they too must be able to fail. */
 test.each([["no_warm_up", "I14"], ["frozen_eyes", "I7"]] as const)("the checker sees through %s: %s", { timeout: 300_000 }, async (sabotage, invariant) => {
   for (const seed of GATE) {
-    const { violations } = await runSeed(seed, { policy: PRODUCTION_POLICY, sabotage });
-    if (violations.some((violation) => violation.invariant === invariant)) return;
+    const wanted = (violation: Violation): boolean => violation.invariant === invariant;
+    const { violations } = await runSeed(seed, { policy: PRODUCTION_POLICY, sabotage, wanted });
+    if (violations.some(wanted)) return;
   }
   expect.unreachable(`no seed showed ${invariant}`);
 });

@@ -24,7 +24,7 @@ const shows = (top: OnTerminal, pattern: RegExp): Promise<unknown> =>
   eventually((status) => {
     status(JSON.stringify(top.written().slice(-2_000)));
     return pattern.test(top.written());
-  }, { what: `the terminal to show ${pattern}`, timeoutMs: 30_000 });
+  }, { what: `the terminal to show ${pattern}`, timeoutMs: 60_000 });
 
 async function isRestored(top: OnTerminal): Promise<void> {
   const text = top.written();
@@ -45,7 +45,7 @@ test("a killed agent shows up, first; q ends it with 0 and leaves the terminal a
     const news = top.written().slice(before);
     status(JSON.stringify(news.slice(-2_000)));
     return /bee-1 +(suspect|unreachable) /.test(news) && /bee-1 +unreachable /.test(news);
-  }, { what: "bee-1 to become unreachable on the screen", timeoutMs: 30_000 });
+  }, { what: "bee-1 to become unreachable on the screen", timeoutMs: 60_000 });
   top.type("q");
   expect(await top.exited).toBe(0);
   await isRestored(top);
@@ -62,7 +62,7 @@ test("a master that is killed is said to be away and the screen goes on when it 
   await shows(top, /no answer for \d+s; showing what was known at \d\d:\d\d:\d\dZ; http/);
   const before = top.written().length;
   await site.fleet.master.start();
-  await eventually(() => /skep top +\d\d:\d\d:\d\dZ/.test(top.written().slice(before)), { what: "a fresh screen", timeoutMs: 30_000 });
+  await eventually(() => /skep top +\d\d:\d\d:\d\dZ/.test(top.written().slice(before)), { what: "a fresh screen", timeoutMs: 60_000 });
   process.kill(await top.pid(), "SIGTERM");
   expect(await top.exited).toBe(130);
   await isRestored(top);

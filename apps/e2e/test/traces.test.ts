@@ -3,6 +3,8 @@
  * runner to the delta, over two processes that may both be killed on the way. The collector is a real one as far as
  * the exporters can tell.
  */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { eventually, startOtlpCollector, type CollectedSpan } from "@skep/testkit";
 import { afterAll, expect, test } from "vitest";
 import type { Agent } from "../src/harness/fleet.ts";
@@ -24,40 +26,48 @@ afterAll(() => collector.close());
 const traceIdOf = (round: number): string => round.toString(16).padStart(32, "ab");
 const incoming = (traceId: string): string => `00-${traceId}-00f067aa0ba902b7-01`;
 const ofTrace = (traceId: string): CollectedSpan[] => collector.spans().filter((span) => span.traceId === traceId);
-const web = (name: string): object => ({
+const web = (name: string, probe?: object): object => ({
   // Nothing is tried again by itself: a failpoint must meet the job that it is meant for.
   name, placement: { hosts: ["bee-1"] }, reconcile: "report",
-  spec: { driver: "process", components: [{ name: "web", command: ["/bin/sh", "-c", "exec sleep 3600", ARG_CANARY], env: { SECRET: ENV_CANARY }, stop_timeout_s: 1 }] },
+  spec: { driver: "process", components: [{ name: "web", command: ["/bin/sh", "-c", "exec sleep 3600", ARG_CANARY], env: { SECRET: ENV_CANARY }, stop_timeout_s: 1, ...(probe === undefined ? {} : { probe }) }] },
 });
 const linesOf = (logs: string, traceId: string): Record<string, unknown>[] =>
   logs.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as Record<string, unknown>).filter((line) => line["trace_id"] === traceId);
 
-async function deploy(name: string, traceId: string): Promise<{ id: string; headers: Readonly<Record<string, string | string[] | undefined>> }> {
-  // A host whose agent has just come back may not have been heard yet.
+async function deploy(body: object, headers: Readonly<Record<string, string>>): Promise<{ id: string; headers: Readonly<Record<string, string | string[] | undefined>> }> {
+  // A host whose agent has just come back may not have been heard yet, and one on a busy machine not lately.
   const answer = await eventually(async (status) => {
-    const reply = await site.fleet.api.post("/v1/deployments", web(name), { traceparent: incoming(traceId) });
+    const reply = await site.fleet.api.post("/v1/deployments", body, headers);
     status(`${reply.status} ${reply.body.code ?? ""}`);
     return reply.status === 202 ? reply : undefined;
-  }, { what: `${name} is accepted`, timeoutMs: 20_000 });
+  }, { what: "it is accepted", timeoutMs: 60_000 });
   return { id: answer.body.lifecycle_ids[0] as string, headers: answer.headers };
 }
+
+/** The lines of a trace are written when what they tell is in the ledger already, and reach us when they do. */
+const logged = (logs: () => string, traceId: string, ...messages: readonly string[]): Promise<unknown> =>
+  eventually((status) => {
+    const lines = linesOf(logs(), traceId).map((line) => line["msg"]);
+    status(lines.join("; "));
+    return messages.every((message) => lines.includes(message));
+  }, { what: `the lines "${messages.join('", "')}" of trace ${traceId}`, timeoutMs: 60_000 });
 
 const arrived = (traceId: string, names: readonly string[]): Promise<CollectedSpan[]> =>
   eventually((status) => {
     const spans = ofTrace(traceId);
     status(spans.map((span) => `${span.service} ${span.name}`).join(", "));
     return names.every((name) => spans.some((span) => span.name === name)) ? spans : undefined;
-  }, { what: `spans ${names.join(", ")}`, timeoutMs: 20_000 });
+  }, { what: `spans ${names.join(", ")}`, timeoutMs: 60_000 });
 
 test("a deploy is one tree from the request to the delta, through both processes, in spans and in logs", async () => {
   const traceId = traceIdOf(1);
-  const { id, headers } = await deploy("one", traceId);
+  const { id, headers } = await deploy(web("one"), { traceparent: incoming(traceId) });
   expect(headers["traceparent"]).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-01$`));
   expect((await ended(site.fleet.api, [id]))[0]).toMatchObject({ status: "succeeded", trace_id: traceId });
   expect(await site.fleet.api.get(`/v1/explain/lifecycle/${id}`)).toMatchObject({ trace_id: traceId });
   await arrived(traceId, ["POST /v1/deployments", "job", "step prepare", "step start", "step healthy"]);
   // The outcome is the last to be told: two deltas, that it runs and that it succeeded.
-  const spans = await eventually(() => (ofTrace(traceId).some((span) => span.name === "apply delta" && span.attributes["skep.status"] === "succeeded") && ofTrace(traceId).some((span) => span.name === "send delta" && span.attributes["skep.status"] === "succeeded") ? ofTrace(traceId) : undefined), { what: "the outcome's spans", timeoutMs: 20_000 });
+  const spans = await eventually(() => (ofTrace(traceId).some((span) => span.name === "apply delta" && span.attributes["skep.status"] === "succeeded") && ofTrace(traceId).some((span) => span.name === "send delta" && span.attributes["skep.status"] === "succeeded") ? ofTrace(traceId) : undefined), { what: "the outcome's spans", timeoutMs: 60_000 });
 
   const byId = new Map(spans.map((span) => [span.spanId, span]));
   const pathOf = (span: CollectedSpan): string[] => [...(byId.has(span.parentSpanId) ? pathOf(byId.get(span.parentSpanId)!) : [span.parentSpanId]), `${span.service} ${span.name}`];
@@ -71,8 +81,8 @@ test("a deploy is one tree from the request to the delta, through both processes
   expect(pathOf(spans.find((span) => span.name === "step start")!).slice(-2)).toEqual(["skep-agent job", "skep-agent step start"]);
   expect(spans.find((span) => span.name === "step start")!.attributes).toMatchObject({ "skep.deployment": "one", "skep.component": "web", "skep.operation": "deploy", "skep.lifecycle_id": id });
 
-  expect(linesOf(site.fleet.master.logs(), traceId).map((line) => line["msg"])).toEqual(expect.arrayContaining(["request", "a delta was taken"]));
-  expect(linesOf(agent.logs(), traceId).map((line) => line["msg"])).toEqual(expect.arrayContaining(["a job was accepted", "a job ended"]));
+  await logged(() => site.fleet.master.logs(), traceId, "request", "a delta was taken");
+  await logged(() => agent.logs(), traceId, "a job was accepted", "a job ended");
 });
 
 test("the collector gets its key, and nobody gets anything else that is secret", async () => {
@@ -85,17 +95,13 @@ test("the collector gets its key, and nobody gets anything else that is secret",
 });
 
 test.each([
-  ["after_journal", "alone", 100], ["after_begun", "and its master with it", 101], ["before_report", "alone", 102],
+  ["after_journal", "alone", 100], ["after_begun", "and its master with it", 101],
 ] as const)("an agent killed %s, %s, goes on in the same trace", async (failpoint, company, round) => {
   const traceId = traceIdOf(round);
   await agent.kill();
-  await agent.start(failpoint === "before_report" ? {} : { SKEP_FAILPOINT: `${failpoint}:kill` });
-  const { id } = await deploy(`kill-${failpoint.replaceAll("_", "-")}`, traceId);
-  if (failpoint === "before_report") {
-    // Between its end and its report: the outcome is in the journal and nobody has heard of it.
-    await eventually(() => linesOf(agent.logs(), traceId).some((line) => line["msg"] === "a job was accepted"), { what: "the job is accepted" });
-    await agent.kill();
-  } else await eventually(() => !agent.running(), { what: `the agent dies ${failpoint}`, timeoutMs: 30_000 });
+  await agent.start({ SKEP_FAILPOINT: `${failpoint}:kill` });
+  const { id } = await deploy(web(`kill-${failpoint.replaceAll("_", "-")}`), { traceparent: incoming(traceId) });
+  await eventually(() => !agent.running(), { what: `the agent dies ${failpoint}`, timeoutMs: 60_000 });
   // In the very middle of the job both are gone at once.
   if (company !== "alone") {
     await site.fleet.master.kill();
@@ -105,9 +111,31 @@ test.each([
   const [row] = await ended(site.fleet.api, [id], 60_000);
   expect(row).toMatchObject({ trace_id: traceId });
   await arrived(traceId, ["send delta", "apply delta"]);
-  const told = linesOf(agent.logs(), traceId).map((line) => line["msg"]);
-  expect(told.some((line) => line === "a job ended" || line === "an unfinished job was settled by looking")).toBe(true);
-  expect(linesOf(site.fleet.master.logs(), traceId).map((line) => line["msg"])).toContain("a delta was taken");
+  await eventually(() => linesOf(agent.logs(), traceId).some((line) => line["msg"] === "a job ended" || line["msg"] === "an unfinished job was settled by looking"), { what: "the agent tells how the job ended", timeoutMs: 60_000 });
+  await logged(() => site.fleet.master.logs(), traceId, "a delta was taken");
+});
+
+test("an agent killed between a job's end and its report goes on in the same trace", async () => {
+  const { fleet } = site;
+  const traceId = traceIdOf(102);
+  const gate = join(fleet.dir, "gate");
+  const gated = web("kill-before-report", { type: "exec", command: ["/bin/test", "-e", gate], interval_ms: 100, start_period_ms: 600_000 });
+  const { id } = await deploy(gated, { traceparent: incoming(traceId) });
+  await logged(() => agent.logs(), traceId, "a job was accepted");
+  // It ends while its master stands still: the outcome is in the journal, and nobody has said that it was heard.
+  fleet.master.program()!.kill("SIGSTOP");
+  try {
+    writeFileSync(gate, "");
+    await logged(() => agent.logs(), traceId, "a job ended");
+    await agent.kill();
+  } finally {
+    fleet.master.program()!.kill("SIGCONT");
+  }
+  await agent.start();
+  const [row] = await ended(fleet.api, [id], 60_000);
+  expect(row).toMatchObject({ status: "succeeded", trace_id: traceId });
+  await arrived(traceId, ["send delta", "apply delta"]);
+  await logged(() => fleet.master.logs(), traceId, "a delta was taken");
 });
 
 test.each(["after_commit", "before_record"])("a master killed %s goes on in the same trace", async (failpoint) => {
@@ -115,11 +143,11 @@ test.each(["after_commit", "before_record"])("a master killed %s goes on in the 
   const { fleet } = site;
   await fleet.master.kill();
   await fleet.master.start({ SKEP_FAILPOINT: failpoint });
-  await eventually(async () => (await fleet.api.get("/v1/hosts/bee-1")).status === "active", { what: "the host is active", timeoutMs: 30_000 });
+  await eventually(async () => (await fleet.api.get("/v1/hosts/bee-1")).status === "active", { what: "the host is active", timeoutMs: 60_000 });
   const name = `master-${failpoint.replaceAll("_", "-")}`;
   // Killed after the commit it never answers; the row is there all the same. A refusal is for a host not heard of yet.
-  await eventually(() => fleet.api.post("/v1/deployments", web(name), { traceparent: incoming(traceId) }).then(({ status }) => status === 202, () => true), { what: "it is asked for", timeoutMs: 20_000 });
-  await eventually(() => !fleet.master.running(), { what: `the master dies ${failpoint}`, timeoutMs: 30_000 });
+  await eventually(() => fleet.api.post("/v1/deployments", web(name), { traceparent: incoming(traceId) }).then(({ status }) => status === 202, () => true), { what: "it is asked for", timeoutMs: 60_000 });
+  await eventually(() => !fleet.master.running(), { what: `the master dies ${failpoint}`, timeoutMs: 60_000 });
   await fleet.master.start();
   const [row] = await eventually(async () => {
     const { items } = await fleet.api.get(`/v1/lifecycle?deployment=${name}`);
@@ -128,20 +156,18 @@ test.each(["after_commit", "before_record"])("a master killed %s goes on in the 
   expect(row).toMatchObject({ status: "succeeded", trace_id: traceId });
   // What the dead one had not sent yet is lost with it; what it began is gone on with.
   await arrived(traceId, ["accept", "job", "send delta", "apply delta"]);
-  expect(linesOf(fleet.master.logs(), traceId).map((line) => line["msg"])).toContain("a delta was taken");
-  expect(linesOf(agent.logs(), traceId).map((line) => line["msg"])).toContain("a job ended");
+  await logged(() => fleet.master.logs(), traceId, "a delta was taken");
+  await logged(() => agent.logs(), traceId, "a job ended");
 });
 
 test("a request without a trace gets one, and a bad header is as good as none", async () => {
   const { api } = site.fleet;
   const bad = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
-  const answers = [await api.post("/v1/deployments", web("fresh")), await api.post("/v1/deployments", web("bad"), { traceparent: bad })];
-  for (const answer of answers) {
-    expect(answer.status).toBe(202);
-    expect(answer.headers["traceparent"]).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
-    const [, traceId] = String(answer.headers["traceparent"]).split("-");
+  for (const { id, headers } of [await deploy(web("fresh"), {}), await deploy(web("bad"), { traceparent: bad })]) {
+    expect(headers["traceparent"]).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+    const [, traceId] = String(headers["traceparent"]).split("-");
     expect(traceId).not.toMatch(/^0+$/);
-    expect((await ended(api, answer.body.lifecycle_ids))[0]).toMatchObject({ trace_id: traceId });
+    expect((await ended(api, [id]))[0]).toMatchObject({ trace_id: traceId });
   }
 });
 
@@ -149,17 +175,17 @@ test("an agent without a collector is in the trace all the same: in its logs, an
   const { fleet } = site;
   const traceId = traceIdOf(400);
   const quiet = await fleet.addAgent("bee-2");
-  const answer = await fleet.api.post("/v1/deployments", { ...web("quiet"), placement: { hosts: ["bee-2"] } }, { traceparent: incoming(traceId) });
-  expect((await ended(fleet.api, answer.body.lifecycle_ids))[0]).toMatchObject({ status: "succeeded", trace_id: traceId });
+  const { id } = await deploy({ ...web("quiet"), placement: { hosts: ["bee-2"] } }, { traceparent: incoming(traceId) });
+  expect((await ended(fleet.api, [id]))[0]).toMatchObject({ status: "succeeded", trace_id: traceId });
   await arrived(traceId, ["POST /v1/deployments", "apply delta"]);
-  expect(linesOf(quiet.logs(), traceId).map((line) => line["msg"])).toEqual(expect.arrayContaining(["a job was accepted", "a job ended"]));
+  await logged(() => quiet.logs(), traceId, "a job was accepted", "a job ended");
   expect(new Set(ofTrace(traceId).map((span) => span.service))).toEqual(new Set(["skep-master"]));
 });
 
 test("a stop sends what is waiting", async () => {
   const { api } = site.fleet;
   const traceId = traceIdOf(300);
-  const { id } = await deploy("last", traceId);
+  const { id } = await deploy(web("last"), { traceparent: incoming(traceId) });
   await ended(api, [id]);
   await agent.kill("SIGTERM");
   // The process is gone: what is there now it sent before it left.

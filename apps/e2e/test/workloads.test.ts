@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { noEngine, useEngine } from "@skep/testkit/vitest";
 import { eventually } from "@skep/testkit";
 import { beforeAll, describe, expect, test } from "vitest";
-import { skep } from "../src/harness/cli.ts";
+import { skep, type CliResult } from "../src/harness/cli.ts";
 import { containersOf, fetchFrom, oneCopyEach, type Container } from "../src/harness/containers.ts";
 import { COMPOSE, makeShopImages } from "../src/harness/shop.ts";
 import type { Agent } from "../src/harness/fleet.ts";
@@ -33,30 +33,42 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
     await eventually(async () => {
       const rehearsed = await skep(site.fleet.api, ["deploy", "-f", file, "--dry-run", ...HOSTS.flatMap((host) => ["--host", host])]);
       return rehearsed.code === 0 ? true : undefined;
-    }, { what: "every agent offers its engine", timeoutMs: 30_000 }).catch(async (error: unknown) => {
+    }, { what: "every agent offers its engine", timeoutMs: 90_000 }).catch(async (error: unknown) => {
       throw new Error(`${String(error)}: ${(await skep(site.fleet.api, ["deploy", "-f", file, "--dry-run", "--host", "bee-1"])).stderr}`);
     });
   });
 
   const hostIds = (): string[] => agents.map((agent) => agent.hostId).sort();
   const cli = (...argv: string[]) => skep(site.fleet.api, argv);
+  /** A host whose beat is late on a busy machine gets nothing new until it is heard again: then it is asked for again. */
+  const deploysTo = (...hosts: string[]): Promise<CliResult> => eventually(async (status) => {
+    const ran = await cli("deploy", "-f", file, ...hosts.flatMap((host) => ["--host", host]));
+    status(`${ran.code} ${ran.stderr}`);
+    return ran.stderr.includes("[no_eligible_host]") && /its heartbeat is late|: unreachable/.test(ran.stderr) ? undefined : ran;
+  }, { what: `shop is deployed to ${hosts.join(", ")}`, timeoutMs: 180_000 });
+  /** The program's output reaches the log when it is read from the container, not when a probe passes. */
+  const logsShow = (lines: RegExp, wanted: readonly string[], ...flags: string[]): Promise<unknown> => eventually(async (status) => {
+    const logs = await cli("logs", "shop", ...flags);
+    status(`${logs.code} ${logs.stdout} ${logs.stderr}`);
+    return logs.code === 0 && logs.stdout.match(lines)?.join("; ") === wanted.join("; ");
+  }, { what: `the log shows ${wanted.join("; ")}`, timeoutMs: 60_000 });
   const idsBut = (containers: readonly Container[], component: string): string[] => containers.filter((one) => one.component !== component).map((one) => one.id).sort();
   const rows = async () => (await site.fleet.api.get("/v1/lifecycle?deployment=shop&limit=200")).items as any[];
 
   test("is deployed in the order of its health checks, and answers on every host", async () => {
-    const deployed = await cli("deploy", "-f", file, ...HOSTS.flatMap((host) => ["--host", host]));
+    const deployed = await deploysTo(...HOSTS);
     expect(deployed, deployed.stderr + deployed.stdout).toMatchObject({ code: 0 });
     const containers = await oneCopyEach(engine, "shop", hostIds(), IMAGES, ["migrate"]);
-    for (const web of containers.filter((one) => one.component === "web")) expect(await fetchFrom(web.ports[0]!.host)).toContain("shop");
+    for (const web of containers.filter((one) => one.component === "web")) await eventually(async () => (await fetchFrom(web.ports[0]!.host)).includes("shop"), { what: `${web.host} serves the shop`, timeoutMs: 60_000 });
     // Each placement is a world of its own: three networks and three volumes, all labelled.
     const ours = await engine.labelled("skep.deployment=shop");
     expect([ours.networks.length, ours.volumes.length]).toEqual([3, 3]);
-    const [row] = await rows();
-    const names = row.steps.map((step: any) => step.name);
+    // The oldest: what a repair did since is another story.
+    const names = (await rows()).at(-1).steps.map((step: any) => step.name);
     const at = (name: string): number => names.indexOf(name);
     expect(at("start api")).toBeGreaterThan(Math.max(at("wait db"), at("wait cache"), at("wait migrate")));
     expect(at("start web")).toBeGreaterThan(at("wait api"));
-    expect((await site.fleet.api.get("/v1/deployments/shop")).status).toBe("active");
+    await eventually(async () => (await site.fleet.api.get("/v1/deployments/shop")).status === "active", { what: "shop is active", timeoutMs: 60_000 });
   });
 
   test("a change of one component touches only that component, on every host, in waves", async () => {
@@ -72,10 +84,8 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
   });
 
   test("its output and a command in it are those of the container that runs now", async () => {
-    const logs = await cli("logs", "shop", "--component", "api", "--host", "bee-1");
-    expect(logs, logs.stderr).toMatchObject({ code: 0 });
     // Both lives of the component, in one stream: the first one's container is long gone.
-    expect(logs.stdout.match(/api 1\.[01] is up/g)).toEqual(["api 1.0 is up", "api 1.1 is up"]);
+    await logsShow(/api 1\.[01] is up/g, ["api 1.0 is up", "api 1.1 is up"], "--component", "api", "--host", "bee-1");
     expect(await cli("exec", "shop/api", "--host", "bee-1", "--", "/bin/sh", "-c", "cat /www/version; exit 7")).toMatchObject({ code: 7, stdout: "1.1\n" });
     const refused = await cli("exec", "shop/api", "--host", "bee-2", "--", "/bin/true");
     expect(refused).toMatchObject({ code: 125, stderr: expect.stringContaining("exec_not_allowed") as string });
@@ -100,19 +110,18 @@ describe.skipIf(noEngine())("a Compose application on three agents of one engine
       const { status: word, placements, generation } = await site.fleet.api.get("/v1/deployments/shop");
       status(JSON.stringify([word, generation, placements.map((one: any) => [one.host, one.generation, one.applied_generation, one.state])]));
       return word === "active" && placements.every((one: any) => one.generation === generation && one.applied_generation === generation);
-    }, { what: "one generation everywhere", timeoutMs: 30_000 });
+    }, { what: "one generation everywhere", timeoutMs: 60_000 });
   });
 
   test("is torn down without a trace, and keeps its data unless told otherwise", async () => {
     const down = await cli("teardown", "shop");
     expect(down, down.stderr + down.stdout).toMatchObject({ code: 0 });
     expect(await engine.labelled("skep.deployment=shop")).toMatchObject({ containers: [], networks: [], volumes: [expect.any(String), expect.any(String), expect.any(String)] });
-    const again = await cli("deploy", "-f", file, "--host", "bee-1");
+    const again = await deploysTo("bee-1");
     expect(again, again.stderr + again.stdout).toMatchObject({ code: 0 });
     // The data of the first life is there in the second: the database wrote one line at each of its starts.
     const db = (await containersOf(engine, "shop")).find((one) => one.component === "db")!;
-    const starts = await skep(site.fleet.api, ["logs", "shop", "--component", "db"]);
-    expect(starts.stdout).toContain("started before");
+    await logsShow(/started before/, ["started before"], "--component", "db");
     expect(db.state).toBe("running");
     const gone = await cli("teardown", "shop", "--volumes");
     expect(gone, gone.stderr + gone.stdout).toMatchObject({ code: 0 });

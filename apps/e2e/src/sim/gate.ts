@@ -31,8 +31,9 @@ export interface GateResult {
 /** Plays seeds without the rule until one shows that it is missed. */
 export async function runUntilViolation(rule: PolicyRule, seeds: readonly number[]): Promise<GateResult> {
   for (const seed of seeds) {
-    const { violations } = await runSeed(seed, { policy: without(rule) });
-    const violation = violations.find((one) => GUARDS[rule].includes(one.invariant));
+    const wanted = (one: Violation): boolean => GUARDS[rule].includes(one.invariant);
+    const { violations } = await runSeed(seed, { policy: without(rule), wanted });
+    const violation = violations.find(wanted);
     if (violation !== undefined) return { rule, seed, violation };
   }
   return { rule, seed: undefined, violation: undefined };

@@ -25,6 +25,8 @@ export interface RunOptions {
   readonly keepTrace?: boolean;
   /** Breaks production's code or the world in a way that no rule of the policy is for: the checks' own red cases. */
   readonly sabotage?: Sabotage | undefined;
+  /** A violation that ends the run: what comes after it could only show it again. */
+  readonly wanted?: ((violation: Violation) => boolean) | undefined;
 }
 
 /** `no_warm_up`: masters judge silence the moment they start · `frozen_eyes`: agents report what they once saw. */
@@ -34,7 +36,7 @@ export type Sabotage = "no_warm_up" | "frozen_eyes";
 const CALM_INTERVALS = 8;
 const QUIET_INTERVALS = 6;
 
-export async function runSeed(seed: number, { policy, keepTrace = false, sabotage }: RunOptions): Promise<SeedResult> {
+export async function runSeed(seed: number, { policy, keepTrace = false, sabotage, wanted }: RunOptions): Promise<SeedResult> {
   const world = createWorld(seed, { keepTrace });
   const shape = world.rng("shape");
   const truth = createTruth(world);
@@ -56,14 +58,22 @@ export async function runSeed(seed: number, { policy, keepTrace = false, sabotag
   operators.start(chaosMs);
   playFaults(world, cluster, truth, chaosMs);
   if (sabotage === "frozen_eyes") world.after(chaosMs / 2, () => cluster.hosts.forEach((host) => host.workloads.freezeEyes()));
-  await world.play(chaosMs);
+  let judged = 0;
+  let isFound = false;
+  const found = (): boolean => {
+    for (; wanted !== undefined && !isFound && judged < truth.violations.length; judged++) isFound = wanted(truth.violations[judged]!);
+    return isFound;
+  };
+  await world.play(chaosMs, found);
 
-  cluster.calm();
-  for (const host of cluster.hosts) for (const cut of [`${host.name}>*`, `*>${host.name}`]) truth.linkUp(host.id, cut);
-  await world.play(chaosMs + CALM_INTERVALS * INTERVAL_MS);
-  cluster.setReconcile(false);
-  await world.play(chaosMs + (CALM_INTERVALS + QUIET_INTERVALS) * INTERVAL_MS);
-  checker.finish(chaosMs);
+  if (!found()) {
+    cluster.calm();
+    for (const host of cluster.hosts) for (const cut of [`${host.name}>*`, `*>${host.name}`]) truth.linkUp(host.id, cut);
+    await world.play(chaosMs + CALM_INTERVALS * INTERVAL_MS, found);
+    cluster.setReconcile(false);
+    await world.play(chaosMs + (CALM_INTERVALS + QUIET_INTERVALS) * INTERVAL_MS, found);
+  }
+  if (!found()) checker.finish(chaosMs);
   const told: Record<string, number> = {};
   for (const { event } of cluster.database.committed.events.values()) told[event.kind] = (told[event.kind] ?? 0) + 1;
   return {

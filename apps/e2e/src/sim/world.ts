@@ -20,8 +20,8 @@ export interface World {
   /** Runs `run` after `delayMs` of virtual time, unless the returned function is called first. */
   after(delayMs: number, run: () => void): () => void;
   sleep(delayMs: number): Promise<void>;
-  /** Plays everything that is due until `untilMs`. */
-  play(untilMs: number): Promise<void>;
+  /** Plays everything that is due until `untilMs`, or until `over` says so between two timers. */
+  play(untilMs: number, over?: () => boolean): Promise<void>;
   /** A stream of chance of its own: what one part draws does not shift what another part sees. */
   rng(label: string): Rng;
   trace(line: string): void;
@@ -50,9 +50,10 @@ export function createWorld(seed: number, options: { readonly keepTrace: boolean
     nowMs: () => nowMs,
     after,
     sleep: (delayMs) => new Promise((resolve) => after(delayMs, resolve)),
-    async play(untilMs) {
+    async play(untilMs, over = () => false) {
       for (;;) {
         await everythingSettled();
+        if (over()) return;
         let next = pop(heap, untilMs);
         while (next?.cancelled === true) next = pop(heap, untilMs);
         if (next === undefined) break;
