@@ -5,14 +5,17 @@ import { createSocket } from "node:dgram";
 import { join } from "node:path";
 import type { ComponentSpec } from "@skep/core";
 import { seededRng } from "@skep/core";
-import { tempDir } from "@skep/testkit";
+import { tempDir, unusedPort } from "@skep/testkit";
 import { describe, expect, test } from "vitest";
 import { createPortBook } from "../../src/drivers/process/port-book.ts";
 import { createWorld, FOREVER, labelsFor, living, never, observed, specFor, startAndWait } from "./world.ts";
 
-const listen = (): Promise<{ port: number; close: () => void }> => new Promise((resolve) => {
-  const server = createServer().listen(0, "127.0.0.1", () => resolve({ port: (server.address() as { port: number }).port, close: () => server.close() }));
-});
+async function listen(): Promise<{ port: number; close: () => Promise<void> }> {
+  const port = await unusedPort();
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  return { port, close: () => new Promise((resolve) => server.close(() => resolve())) };
+}
 
 describe("programs and directories", () => {
   const refused = async (spec: ComponentSpec, code: string): Promise<void> => {
@@ -68,7 +71,7 @@ describe("ports", () => {
     const fixed = (host: number) => specFor(FOREVER, { ports: [{ name: "http", protocol: "tcp", host }] });
     await expect(driver.prepare(labelsFor(), fixed(foreign.port), never)).rejects.toMatchObject({ code: "port_in_use", message: expect.stringContaining("not Skep's") });
     await expect(driver.start(labelsFor(), fixed(foreign.port), never)).rejects.toMatchObject({ code: "port_in_use" });
-    foreign.close();
+    await foreign.close();
     const holder = labelsFor("db");
     await startAndWait(driver, holder, { ...fixed(foreign.port), name: "db" });
     await expect(driver.prepare(labelsFor(), fixed(foreign.port), never)).rejects.toMatchObject({ code: "port_in_use", message: expect.stringContaining("shop/db") });
