@@ -17,7 +17,7 @@ beforeAll(() => requireBuilt(PACKAGE));
 
 const stateDirOf = (stdout: string): string => /state in (.+)\n/.exec(stdout)![1]!;
 
-test("ends by itself with 0, every step proved in its order, and takes its state along", { timeout: 120_000 }, async () => {
+test("ends by itself with 0, every step proved in its order, and takes its state along", { timeout: 240_000 }, async () => {
   const demo = startProgram([join(PACKAGE, "bin/skep-demo.js")]);
   expect(await demo.exited, demo.stderr()).toEqual({ code: 0, signal: null });
   expect([...demo.stdout().matchAll(/^✓ (.+?) {2,}/gm)].map((match) => match[1])).toEqual(STEPS);
@@ -25,9 +25,9 @@ test("ends by itself with 0, every step proved in its order, and takes its state
   expect(existsSync(stateDirOf(demo.stdout()))).toBe(false);
 });
 
-test("fails clearly when its fleet does: the step, what was expected, what was seen, the logs; nothing runs on", { timeout: 120_000 }, async () => {
+test("fails clearly when its fleet does: the step, what was expected, what was seen, the logs; nothing runs on", { timeout: 240_000 }, async () => {
   const demo = startProgram([join(PACKAGE, "bin/skep-demo.js")]);
-  await demo.output(/✓ deploy/, 90_000);
+  await demo.output(/✓ deploy/, 120_000);
   const stateDir = stateDirOf(demo.stdout());
   const facts = JSON.parse(readFileSync(layoutOf(stateDir).facts, "utf8")) as UpFacts;
   process.kill(facts.up_pid, "SIGKILL");
@@ -35,7 +35,7 @@ test("fails clearly when its fleet does: the step, what was expected, what was s
   expect(demo.stderr()).toMatch(/✗ .+ failed\n/);
   expect(demo.stderr()).toContain(`--- the end of ${layoutOf(stateDir).log("master")}`);
   expect(demo.stdout()).not.toContain("Every claim was proved");
-  await eventually(() => facts.hosts.every((host) => processStartTime(host.pid!) === null) && findProcessesIn(layoutOf(stateDir)).length === 0, { what: "nothing to be left", timeoutMs: 30_000 });
+  await eventually(() => facts.hosts.every((host) => processStartTime(host.pid!) === null) && findProcessesIn(layoutOf(stateDir)).length === 0, { what: "nothing to be left", timeoutMs: 60_000 });
   rmSync(stateDir, { recursive: true, force: true });
 });
 

@@ -82,7 +82,7 @@ describe.skipIf(noEngine())("an engine whose test run was killed", () => {
     await clearEngineDir(dir);
     expect(existsSync(dir)).toBe(false);
     await eventually(() => !existsSync(`/proc/${State.Pid}`), { what: "the container's process being gone" });
-    expect(processesNaming(dir)).toEqual([]);
+    await eventually(() => processesNaming(dir).length === 0, { what: "no process of the engine being left" });
     expect(execFileSync("ip", ["-br", "link"], { encoding: "utf8" })).not.toContain(link);
     await abandoned.stop();
   });

@@ -104,11 +104,11 @@ describe("ports", () => {
     /** Whether the port whose udp twin is taken was given for tcp: somebody else's tcp may hold it just then. */
     const attempt = async (): Promise<boolean> => {
       const socket = createSocket("udp4");
-      await new Promise<void>((resolve) => socket.bind(0, resolve));
-      const { port } = socket.address();
+      const port = await unusedPort();
+      await new Promise<void>((resolve, reject) => socket.once("error", reject).bind(port, resolve));
       let calls = 0;
       const rng = { ...rolls, float: () => (calls++ < 3 ? (port - 10_000 + 0.5) / 50_001 : rolls.float()) };
-      const book = createPortBook(rng, async () => []);
+      const book = createPortBook(rng, async () => [], 60_001);
       const one = await book.assign(labelsFor("a"), [{ name: "x", protocol: "udp" }]);
       expect(one["x"]).not.toBe(port);
       expect(calls).toBeGreaterThan(3);
@@ -120,6 +120,13 @@ describe("ports", () => {
     let given = false;
     for (let tries = 0; tries < 5 && !given; tries++) given = await attempt();
     expect(given).toBe(true);
+  });
+
+  test("ports that the kernel gives to connections are left to it, unless too few others are left", async () => {
+    const specs = Array.from({ length: 40 }, (_, index) => ({ name: `p${index}`, protocol: "tcp" as const }));
+    const given = async (ephemeralFrom: number) => Object.values(await createPortBook(seededRng(7), async () => [], ephemeralFrom).assign(labelsFor(), specs));
+    expect(Math.max(...await given(20_000))).toBeLessThan(20_000);
+    expect(Math.max(...await given(10_100))).toBeGreaterThan(20_000);
   });
 
   test("a book that could not be read hands out nothing, and is read again", async () => {
