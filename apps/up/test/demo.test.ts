@@ -32,7 +32,8 @@ test("fails clearly when its fleet does: the step, what was expected, what was s
   const facts = JSON.parse(readFileSync(layoutOf(stateDir).facts, "utf8")) as UpFacts;
   process.kill(facts.up_pid, "SIGKILL");
   expect((await demo.exited).code).toBe(1);
-  expect(demo.stderr()).toMatch(/✗ .+ failed\n/);
+  // At once, and not when the step's own patience is over.
+  expect(demo.stderr()).toMatch(/✗ .+ failed\n {2}expected {2}skep up to run on\n {2}saw {7}it was killed by SIGKILL\n/);
   expect(demo.stderr()).toContain(`--- the end of ${layoutOf(stateDir).log("master")}`);
   expect(demo.stdout()).not.toContain("Every claim was proved");
   await eventually(() => facts.hosts.every((host) => processStartTime(host.pid!) === null) && findProcessesIn(layoutOf(stateDir)).length === 0, { what: "nothing to be left", timeoutMs: 60_000 });
