@@ -9,7 +9,7 @@ import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, label
 const ALWAYS = { restart: { policy: "always" } } as const;
 const AWAY = { code: "runtime_unavailable" };
 /** Far beyond any deadline of a single call. */
-const PATIENT = 60_000;
+const PATIENT = 180_000;
 
 const sockets = (): number => readdirSync("/proc/self/fd").filter((fd) => {
   try {

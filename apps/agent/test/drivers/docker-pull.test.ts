@@ -98,5 +98,5 @@ describe.skipIf(noEngine())("pulling an image", () => {
       await small.stop();
       execFileSync("umount", ["-l", disk]);
     }
-  }, 120_000);
+  }, 300_000);
 });
