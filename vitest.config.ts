@@ -12,6 +12,8 @@ const shared = {
 export default defineConfig({
   test: {
     reporters: ["default", "./tools/closing-line.ts"],
+    // The tests' own engine and databases are stopped at the end; given up half-way they would live on.
+    teardownTimeout: 120_000,
     projects: [
       { ...shared, test: { name: "tools", include: ["tools/**/*.test.ts"] } },
       {
