@@ -12,6 +12,8 @@ const shared = {
 export default defineConfig({
   test: {
     reporters: ["default", "./tools/closing-line.ts"],
+    // The tests' own engine and databases are stopped at the end; given up half-way they would live on.
+    teardownTimeout: 120_000,
     projects: [
       { ...shared, test: { name: "tools", include: ["tools/**/*.test.ts"] } },
       {
@@ -20,8 +22,9 @@ export default defineConfig({
           name: "packages",
           include: ["packages/*/{src,test}/**/*.test.ts", "apps/{master,agent,cli,up,bench}/{src,test}/**/*.test.ts"],
           globalSetup: ["packages/testkit/src/vitest/postgres-setup.ts", "packages/testkit/src/vitest/engine-setup.ts"],
-          testTimeout: 30_000,
-          hookTimeout: 30_000,
+          // Only bounds for failure, and above those of whatever a test awaits: a starved machine must not be what ends it.
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {

@@ -58,7 +58,9 @@ describe.skipIf(noEngine())("the executor on a real engine", () => {
     await ends(executor, first.job_id, "succeeded");
     const [old] = await idsOf(at);
 
-    const bad = mutate(at, 2, 1, withOrder(containerSpec(["sh", "-c", "exit 3"])));
+    // Its probe never passes, so that a slow machine cannot take it for running before its end is seen.
+    const probe = { type: "exec", command: ["false"], interval_ms: 200, timeout_ms: 20_000, success_threshold: 1, failure_threshold: 1_000 } as const;
+    const bad = mutate(at, 2, 1, withOrder(containerSpec(["sh", "-c", "exit 3"], { probe })));
     await executor.admit(bad);
     await ends(executor, bad.job_id, "failed");
     expect(await idsOf(at)).toEqual([old]);

@@ -1,5 +1,6 @@
 /** start_first: the new one is healthy before the old one is touched, and two of one name confuse nobody. */
 import type { Spec } from "@skep/core";
+import { eventually } from "@skep/testkit";
 import { describe, expect, test } from "vitest";
 import { deploy, dockerSpec, mutate, rig, specOf, target, type Rig } from "./kit/executor-kit.ts";
 import { MemoryJournal } from "./kit/memory-journal.ts";
@@ -162,7 +163,7 @@ describe("components of one level", () => {
     });
     const command = deploy(target(), 1, dockerSpec(...names));
     await executor.admit(command);
-    await expect.poll(() => doors.length).toBe(8);
+    await eventually(() => doors.length === 8, { what: "all eight doors" });
     expect(most).toBe(8);
     // One of them fails while the others are under way.
     driver.on("start", () => undefined);

@@ -1,8 +1,7 @@
 /** What a whole agent tells of itself: to its master, on loopback, before it is enrolled, and while its master does not listen. */
 import type { BootStage } from "@skep/core";
 import { METRICS_CONTENT_TYPE } from "@skep/protocol";
-import { eventually, findPrometheus, promtool } from "@skep/testkit";
-import { createServer } from "node:net";
+import { eventually, findPrometheus, promtool, unusedPort } from "@skep/testkit";
 import { afterEach, expect, test } from "vitest";
 import { cleanup, masterClient, startAgent, startMaster, type AgentRig } from "./kit/agent-kit.ts";
 import { deploy, specOf, target } from "./kit/executor-kit.ts";
@@ -76,7 +75,8 @@ test("what no master has acknowledged is in the outbox, and gets older; refusals
 });
 
 test("an agent that is not enrolled tells of itself, and of no certificate", async () => {
-  const port = await freePort();
+  // The agent tells its port only once it is registered.
+  const port = await unusedPort();
   const rig = await startAgent(await startMaster(), { enrolled: false, localPort: port });
   expect(rig.agent.hostId()).toBeUndefined();
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
@@ -84,12 +84,3 @@ test("an agent that is not enrolled tells of itself, and of no certificate", asy
   expect(valueOf(text, "worker_agent_registered_total")).toBe(0);
   expect(valueOf(text, "worker_agent_cert_expiry_timestamp_seconds")).toBeUndefined();
 });
-
-/** The agent tells its port only once it is registered. Somebody may take it in between; then the test fails loudly. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
-}

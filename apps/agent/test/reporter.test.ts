@@ -10,7 +10,7 @@ import { deploy, specOf, target } from "./kit/executor-kit.ts";
 import { hostLeaf, identityOf, type FakeMaster } from "./kit/fake-master.ts";
 
 afterEach(cleanup);
-const statusOf = (master: FakeMaster): { placements: unknown[] } => master.beats().at(-1)!["status"] as { placements: unknown[] };
+const statusOf = (master: FakeMaster): { placements: unknown[] | null } => master.beats().at(-1)!["status"] as { placements: unknown[] | null };
 
 describe("beats", () => {
   test("registers first, then beats in the wire's form over one connection", async () => {
@@ -39,7 +39,9 @@ describe("beats", () => {
     expect(parseItems(deltaSchema, master.deltas(), "lifecycle").rejected).toEqual([]);
     master.on("heartbeat", undefined);
     await eventually(() => agent.executor.deltas(1).length === 0, { what: "an empty outbox" });
-    expect(parseItems(reportedPlacement, statusOf(master).placements, "placements").rejected).toEqual([]);
+    // A look that took too long on a busy machine is reported as one, without placements.
+    const placements = await eventually(() => statusOf(master).placements ?? undefined, { what: "a beat that saw" });
+    expect(parseItems(reportedPlacement, placements, "placements").rejected).toEqual([]);
   });
 
   test("a verdict of any kind frees the outbox; a beat that acknowledges nothing frees nothing (control)", async () => {
@@ -125,7 +127,7 @@ describe("beats", () => {
     master.on("register", undefined);
     master.on("heartbeat", undefined);
     await agent.reloadIdentity();
-    await eventually(() => master.seen.some((one) => one.route === "heartbeat" && one.fingerprint === fingerprintOf(leaf.certPem)), { what: "a beat with the new certificate", timeoutMs: 20_000 });
+    await eventually(() => master.seen.some((one) => one.route === "heartbeat" && one.fingerprint === fingerprintOf(leaf.certPem)), { what: "a beat with the new certificate", timeoutMs: 60_000 });
   });
 
   test("an agent that was never enrolled waits, and starts once it is", async () => {
@@ -145,7 +147,7 @@ describe("beats", () => {
     await agent.whenReady;
     expect(dead.seen.length).toBeGreaterThan(0);
     dead.on("heartbeat", () => ({ status: 503 }));
-    await eventually(() => master.beats().length > 0, { what: "a beat at the other master", timeoutMs: 15_000 });
+    await eventually(() => master.beats().length > 0, { what: "a beat at the other master", timeoutMs: 60_000 });
   });
 
   test("a master of another authority, and a host that plays master, hear nothing", async () => {

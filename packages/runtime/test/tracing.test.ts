@@ -79,7 +79,7 @@ describe("export", () => {
     child.end({ error: `failed: ${CANARY}`, attributes: stray });
     child.end();
     parent.end({ error: "stale_epoch" });
-    await close(5_000);
+    await close(60_000);
     const [first, second] = collector.spans();
     expect(first).toMatchObject({ service: "skep-test", traceId: PARENT.slice(3, 35), name: "job", kind: 1, error: "[left out]", attributes: { "skep.deployment": "web" } });
     expect(second).toMatchObject({ traceId: PARENT.slice(3, 35), parentSpanId: "00f067aa0ba902b7", name: "dispatch", kind: 3, error: "stale_epoch" });
@@ -99,7 +99,7 @@ describe("export", () => {
     quiet.end();
     tracer.startSpan("job").end();
     tracer.startSpan("job", { parent: PARENT }).end();
-    await close(5_000);
+    await close(60_000);
     expect(collector.spans().map((span) => span.parentSpanId)).toEqual(["00f067aa0ba902b7"]);
     await collector.close();
   });
@@ -118,7 +118,7 @@ describe("export", () => {
       tracer.startSpan("accept").end();
       return collector.spans().length > 0 && said("traces are exported again") >= 1;
     }, { what: "the collector is back" });
-    await close(5_000);
+    await close(60_000);
     expect(said("traces cannot be exported")).toBe(1);
     expect(said("traces are exported again")).toBe(1);
     expect(lines.join("")).not.toContain(CANARY);

@@ -11,7 +11,7 @@ import { openStore, silentLogger } from "./open-store.ts";
 
 const KILLS = 4;
 
-test("acknowledged rows survive every kill -9 of PostgreSQL", { timeout: 120_000 }, async () => {
+test("acknowledged rows survive every kill -9 of PostgreSQL", { timeout: 300_000 }, async () => {
   const dataDir = join(tempDir("crash"), "data");
   const run = (port: number) => startEmbeddedPostgres({ dataDir, clock: systemClock(), logger: silentLogger, port });
   let server = await run(0);
@@ -43,13 +43,13 @@ test("acknowledged rows survive every kill -9 of PostgreSQL", { timeout: 120_000
   try {
     for (let kill = 1; kill <= KILLS; kill++) {
       const enough = acked.length + 30;
-      await eventually(() => acked.length >= enough, { what: `30 more acknowledged before kill ${kill}`, timeoutMs: 30_000 });
+      await eventually(() => acked.length >= enough, { what: `30 more acknowledged before kill ${kill}`, timeoutMs: 60_000 });
       process.kill(server.pid, "SIGKILL");
       await server.exited;
       server = await run(port);
     }
     const enough = acked.length + 30;
-    await eventually(() => acked.length >= enough, { what: "work goes on after the last start", timeoutMs: 30_000 });
+    await eventually(() => acked.length >= enough, { what: "work goes on after the last start", timeoutMs: 60_000 });
     stopping = true;
     await Promise.all(workers);
     await checkLedger();

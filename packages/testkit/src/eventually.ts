@@ -7,7 +7,7 @@ import { systemClock } from "@skep/runtime";
 export interface EventuallyOptions {
   /** What is awaited, for the error: "the row is terminal". */
   readonly what: string;
-  /** Default 10 000. Only a bound for failure: nothing may depend on how long it took. */
+  /** Default 30 000. Only a bound for failure: nothing may depend on how long it took. */
   readonly timeoutMs?: number;
 }
 
@@ -23,7 +23,7 @@ export async function eventually<T>(
   options: EventuallyOptions,
 ): Promise<Seen<T>> {
   const clock = systemClock();
-  const { timeoutMs = 10_000 } = options;
+  const { timeoutMs = 30_000 } = options;
   const startMs = clock.mono();
   let seen = "nothing";
   let cause: unknown;

@@ -6,6 +6,7 @@ export * from "./temp-dir.ts";
 export * from "./temp-database.ts";
 export * from "./program.ts";
 export * from "./temp-authority.ts";
+export * from "./unused-port.ts";
 export * from "./memory-store/index.ts";
 export * from "./engine/index.ts";
 export * from "./prometheus.ts";

@@ -49,7 +49,7 @@ export class ManualClock implements Clock {
   }
 
   /** Resolves once at least `count` sleep; fails with the number there were. */
-  async sleepers(count: number, timeoutMs = 10_000): Promise<void> {
+  async sleepers(count: number, timeoutMs = 30_000): Promise<void> {
     await eventually(
       (status) => {
         status(`${this.#sleepers.size} sleeping`);

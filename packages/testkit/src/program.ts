@@ -58,7 +58,7 @@ export function startProgram(argv: readonly string[], options: ProgramOptions = 
       resolve((exit = { code, signal }));
     });
   });
-  const output = async (pattern: RegExp, timeoutMs = 20_000): Promise<RegExpExecArray> => {
+  const output = async (pattern: RegExp, timeoutMs = 60_000): Promise<RegExpExecArray> => {
     const found = await eventually(() => pattern.exec(texts.stdout) ?? (exit === undefined ? undefined : "ended"), {
       what: `${argv.join(" ")} printing ${pattern}`,
       timeoutMs,

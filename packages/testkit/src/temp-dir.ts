@@ -23,12 +23,15 @@ export function sweepTempDirs(): void {
   }
 }
 
-/** What another user's run left behind is that user's to clear away, and no reason for ours to fail. */
+/**
+ * What another user's run left behind is that user's to clear away, and what is still written to (by a child that
+ * outlives its test process for a moment, or swept by somebody else just now) is the next sweep's: no reason to fail.
+ */
 function removeIfOurs(path: string): void {
   try {
     rmSync(path, { recursive: true, force: true });
   } catch (error) {
-    if (!["EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    if (!["EACCES", "EPERM", "ENOTEMPTY", "EBUSY"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
   }
 }
 
@@ -36,7 +39,7 @@ function makeRoot(): string {
   sweepTempDirs();
   const path = join(tmpdir(), `${PREFIX}${process.pid}`);
   mkdirSync(path, { recursive: true, mode: 0o700 });
-  process.once("exit", () => rmSync(path, { recursive: true, force: true }));
+  process.once("exit", () => removeIfOurs(path));
   return path;
 }
 

@@ -1,7 +1,7 @@
 /** Things done behind the agent's back, and that the report says so. */
 import { beforeAll, describe, expect, test } from "vitest";
 import { noEngine, useEngine } from "@skep/testkit/vitest";
-import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, labelsFor, never, seenAs } from "./docker-world.ts";
+import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, labelsFor, never, prints, seenAs } from "./docker-world.ts";
 
 describe.skipIf(noEngine())("a container changed behind the agent's back", () => {
   const engine = useEngine();
@@ -80,11 +80,13 @@ describe.skipIf(noEngine())("a container changed behind the agent's back", () =>
     const { driver, up } = createDockerWorld(engine);
     driver.release!();
     const [once, always] = [labelsFor("once"), labelsFor("always")];
-    await up(once, containerSpec(FOREVER, { name: "once" }));
-    await up(always, containerSpec(FOREVER, { name: "always", restart: { policy: "always" } }));
-    for (const labels of [once, always]) for (const id of await idsOf(engine, labels)) await engine.ask("POST", `/containers/${id}/stop?t=3`);
+    const listening = ["sh", "-c", FOREVER[2]!.replace("while", "echo listening; while")];
+    await up(once, containerSpec(listening, { name: "once" }));
+    await up(always, containerSpec(listening, { name: "always", restart: { policy: "always" } }));
+    for (const labels of [once, always]) await prints(driver, labels, "listening");
+    for (const labels of [once, always]) for (const id of await idsOf(engine, labels)) await engine.ask("POST", `/containers/${id}/stop?t=50`);
     await becomes(driver, always, "running", (seen) => seen.restarts === 1);
-    expect(await seenAs(driver, once)).toMatchObject({ state: "exited" });
+    await becomes(driver, once, "exited");
     await driver.stop(always, 1_000).then(() => driver.wait(always, containerSpec(), never)).then(() => expect.unreachable(), (error: { code: string }) => expect(error.code).toBe("stopped"));
   });
 

@@ -2,7 +2,7 @@
 import { request } from "node:http";
 import { beforeAll, describe, expect, test } from "vitest";
 import { noEngine, useEngine } from "@skep/testkit/vitest";
-import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, labelsFor, never, placementOf, seenAs, specOf, textOf } from "./docker-world.ts";
+import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, labelsFor, never, placementOf, prints, seenAs, specOf, textOf } from "./docker-world.ts";
 
 const get = (port: number, path = "/"): Promise<string> => new Promise((resolve, reject) => {
   request({ port, path, agent: false }, (reply) => {
@@ -18,7 +18,7 @@ describe.skipIf(noEngine())("a component in a container", () => {
   test("runs under its labels, is observed, stopped, removed, and its output stays", async () => {
     const { driver, up, owner } = createDockerWorld(engine);
     const labels = labelsFor("web");
-    const spec = containerSpec(["sh", "-c", "echo hello; echo oops >&2; trap 'echo bye; exit 0' TERM; while true; do sleep 1 & wait $!; done"]);
+    const spec = containerSpec(["sh", "-c", "trap 'echo bye; exit 0' TERM; echo hello; echo oops >&2; while true; do sleep 1 & wait $!; done"]);
     await up(labels, spec);
     const seen = await seenAs(driver, labels);
     expect(seen).toMatchObject({ labels, state: "running", restarts: 0, ports: {} });
@@ -26,7 +26,9 @@ describe.skipIf(noEngine())("a component in a container", () => {
     expect(seen?.pid).toBeGreaterThan(0);
     await driver.start(labels, spec, never);
     expect(await idsOf(engine, labels)).toHaveLength(1);
-    await driver.stop(labels, 5_000);
+    // Only then does it hear what it is told.
+    await prints(driver, labels, "hello", "oops");
+    await driver.stop(labels, 60_000);
     expect(await seenAs(driver, labels)).toMatchObject({ state: "stopped", exitCode: 0 });
     await driver.remove(labels);
     expect(await driver.observe()).toEqual([]);
@@ -46,8 +48,9 @@ describe.skipIf(noEngine())("a component in a container", () => {
   test("its stop signal is the one it asked for", async () => {
     const { driver, up } = createDockerWorld(engine);
     const labels = labelsFor();
-    await up(labels, containerSpec(["sh", "-c", "trap 'exit 42' USR1; while true; do sleep 1 & wait $!; done"], { container: { stop_signal: "SIGUSR1" } }));
-    await driver.stop(labels, 10_000);
+    await up(labels, containerSpec(["sh", "-c", "trap 'exit 42' USR1; echo listening; while true; do sleep 1 & wait $!; done"], { container: { stop_signal: "SIGUSR1" } }));
+    await prints(driver, labels, "listening");
+    await driver.stop(labels, 60_000);
     expect(await seenAs(driver, labels)).toMatchObject({ exitCode: 42 });
   });
 
@@ -60,7 +63,7 @@ describe.skipIf(noEngine())("a component in a container", () => {
       container: { user: "65534", labels: { "skep.host": "forged", mine: "yes" } },
     });
     await up(labels, spec);
-    const text = await textOf(driver, labels);
+    const text = await prints(driver, labels, "at /tmp as 65534\n");
     for (const line of ["A=one two $HOME", "PORT=8080", "PORT_HTTP=8080", "PORT_ADMIN_X=9090", `SKEP_JOB=${labels.jobId}`, "SKEP_GENERATION=7", "SKEP_EPOCH=3", `SKEP_PLACEMENT=${labels.placementId}`, "at /tmp as 65534"]) expect(text.split("\n")).toContain(line);
     const [id] = await idsOf(engine, labels);
     const { Config } = await engine.ask<{ Config: { Labels: Record<string, string> } }>("GET", `/containers/${id}/json`);
@@ -73,7 +76,7 @@ describe.skipIf(noEngine())("a component in a container", () => {
     const labels = labelsFor();
     await up(labels, containerSpec(["httpd", "-f", "-p", "80", "-h", "/etc"], {
       ports: [{ name: "http", container: 80, protocol: "tcp", host_ip: "127.0.0.1" }, { name: "hidden", container: 81, protocol: "tcp", publish: false }, { name: "dns", container: 53, protocol: "udp" }],
-      probe: { type: "http", port: "http", path: "/passwd", interval_ms: 100, timeout_ms: 2_000, success_threshold: 1, failure_threshold: 50 },
+      probe: { type: "http", port: "http", path: "/passwd", interval_ms: 100, timeout_ms: 20_000, success_threshold: 1, failure_threshold: 50 },
     }));
     const seen = await seenAs(driver, labels);
     expect(Object.keys(seen!.ports).sort()).toEqual(["dns", "http"]);
@@ -155,7 +158,7 @@ describe.skipIf(noEngine())("a component in a container", () => {
     const { up, again } = createDockerWorld(engine);
     const labels = labelsFor();
     const spec = containerSpec(["httpd", "-f", "-p", "80", "-h", "/etc"], {
-      ports: [{ name: "http", container: 80, protocol: "tcp" }], probe: { type: "tcp", port: "http", interval_ms: 100, timeout_ms: 2_000, success_threshold: 1, failure_threshold: 50 },
+      ports: [{ name: "http", container: 80, protocol: "tcp" }], probe: { type: "tcp", port: "http", interval_ms: 100, timeout_ms: 20_000, success_threshold: 1, failure_threshold: 50 },
     });
     await up(labels, spec);
     const driver = again();

@@ -1,5 +1,6 @@
 /** The engine itself in trouble: hung, killed, restarted. Unknown is never reported as empty, and nothing is started twice. */
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
 import { eventually, startEngine, type Engine } from "@skep/testkit";
 import { noEngine } from "@skep/testkit/vitest";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -8,7 +9,7 @@ import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, label
 const ALWAYS = { restart: { policy: "always" } } as const;
 const AWAY = { code: "runtime_unavailable" };
 /** Far beyond any deadline of a single call. */
-const PATIENT = 60_000;
+const PATIENT = 180_000;
 
 const sockets = (): number => readdirSync("/proc/self/fd").filter((fd) => {
   try {
@@ -17,6 +18,8 @@ const sockets = (): number => readdirSync("/proc/self/fd").filter((fd) => {
     return false;
   }
 }).length;
+
+const recordsIn = (stateDir: string): { stop?: object }[] => readdirSync(join(stateDir, "records")).filter((name) => name.endsWith(".json")).map((name) => JSON.parse(readFileSync(join(stateDir, "records", name), "utf8")) as { stop?: object });
 
 describe.skipIf(noEngine())("an engine in trouble", () => {
   let engine: Engine;
@@ -28,9 +31,11 @@ describe.skipIf(noEngine())("an engine in trouble", () => {
   afterAll(() => engine.stop(), PATIENT);
 
   test("hung: every verb says within its deadline that nothing is known, sockets stay bounded, and all is well after", async () => {
-    const { driver, up } = createDockerWorld(engine, { callDeadlineMs: 3_000 });
+    const { up, again } = createDockerWorld(engine);
     const labels = labelsFor();
     await up(labels, containerSpec());
+    const driver = again({ callDeadlineMs: 3_000 });
+    await becomes(driver, labels, "running");
     const before = sockets();
     engine.pause();
     const next = labelsFor("next");
@@ -66,7 +71,7 @@ describe.skipIf(noEngine())("an engine in trouble", () => {
     await starting.catch((error: unknown) => expect(error).toMatchObject({ code: "aborted" }));
     engine.resume();
     await driver.start(labels, spec, never);
-    await driver.wait(labels, spec, AbortSignal.timeout(20_000));
+    await driver.wait(labels, spec, AbortSignal.timeout(60_000));
     expect(await idsOf(engine, labels)).toHaveLength(1);
   }, PATIENT * 2);
 
@@ -106,12 +111,14 @@ describe.skipIf(noEngine())("an engine in trouble", () => {
   }, PATIENT * 2);
 
   test("stopped and asked for while it is away: the stop is remembered, and the policy does not undo it", async () => {
-    const { driver, up } = createDockerWorld(engine);
+    const { driver, up, stateDir } = createDockerWorld(engine);
     driver.release!();
     const labels = labelsFor();
-    await up(labels, containerSpec(FOREVER, { ...ALWAYS, stop_timeout_s: 1 }));
-    const stopping = driver.stop(labels, 30_000);
+    // It does not go by itself, so that the engine is away in the middle of the stop.
+    await up(labels, containerSpec(["sh", "-c", "trap '' TERM; while true; do sleep 1; done"], { ...ALWAYS, stop_timeout_s: 1 }));
+    const stopping = driver.stop(labels, 600_000);
     stopping.catch(() => undefined);
+    await eventually(() => recordsIn(stateDir).some((record) => record.stop !== undefined), { what: "the stop being written down" });
     await engine.kill();
     await stopping.catch(() => undefined);
     await engine.restart();

@@ -18,7 +18,7 @@ describe.skipIf(noEngine())("a container's output", () => {
       const seen = lines(await textOf(driver, labels).catch(() => ""));
       status(`${seen.length} lines`);
       return seen.length >= count ? seen : undefined;
-    }, { what: `${count} lines`, timeoutMs: 20_000 });
+    }, { what: `${count} lines` });
 
   test("is kept whole, both streams, though the container is removed the moment it ended", async () => {
     const { driver, up } = createDockerWorld(engine);

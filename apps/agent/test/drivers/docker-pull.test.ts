@@ -96,7 +96,7 @@ describe.skipIf(noEngine())("pulling an image", () => {
       await driver.prepare(labelsFor(), using(image), never);
     } finally {
       await small.stop();
-      execFileSync("umount", [disk]);
+      execFileSync("umount", ["-l", disk]);
     }
-  }, 120_000);
+  }, 300_000);
 });

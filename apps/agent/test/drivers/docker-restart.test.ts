@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { noEngine, useEngine } from "@skep/testkit/vitest";
 import { eventually } from "@skep/testkit";
-import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, labelsFor, never, placementOf, seenAs, textOf } from "./docker-world.ts";
+import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, labelsFor, never, placementOf, prints, seenAs, textOf, UNSETTLED } from "./docker-world.ts";
 
 const ALWAYS = { restart: { policy: "always" } } as const;
 
@@ -22,6 +22,7 @@ describe.skipIf(noEngine())("containers that end by themselves", () => {
     const labels = labelsFor();
     await up(labels, containerSpec(["sh", "-c", `echo started; ${FOREVER[2]}`], ALWAYS));
     const [id] = await idsOf(engine, labels);
+    await prints(driver, labels, "started");
     await kill(labels);
     await becomes(driver, labels, "running", (seen) => seen.restarts === 1);
     expect(await idsOf(engine, labels)).toEqual([id]);
@@ -59,29 +60,29 @@ describe.skipIf(noEngine())("containers that end by themselves", () => {
   });
 
   test("are given up after their number of tries in a row, with the reason", async () => {
-    const { driver } = createDockerWorld(engine);
+    const { driver } = createDockerWorld(engine, UNSETTLED);
     driver.release!();
     const labels = labelsFor();
     const spec = containerSpec(["sh", "-c", "echo again; exit 4"], { restart: { policy: "on_failure", max: 2 } });
     await driver.shared!.ensure(placementOf(labels), { driver: "docker", components: [spec] }, never);
     await driver.start(labels, spec, never);
-    await expect(driver.wait(labels, spec, AbortSignal.timeout(20_000))).rejects.toMatchObject({ code: "exited_early", message: expect.stringMatching(/exited with code 4; gave up after 2 restarts in a row.*again/) });
+    await expect(driver.wait(labels, spec, AbortSignal.timeout(60_000))).rejects.toMatchObject({ code: "exited_early", message: expect.stringMatching(/exited with code 4; gave up after 2 restarts in a row.*again/) });
     expect(await seenAs(driver, labels)).toMatchObject({ state: "failed", restarts: 2 });
   });
 
   test("with on_failure stay down after a good end, and with never after any", async () => {
-    const { driver, up } = createDockerWorld(engine);
+    const { driver, up } = createDockerWorld(engine, UNSETTLED);
     driver.release!();
     const good = labelsFor();
     await up(good, containerSpec(["true"], { restart: { policy: "on_failure" } }));
     const bad = labelsFor();
-    await up(bad, containerSpec(["sh", "-c", "exit 1"])).catch(() => undefined);
+    await expect(up(bad, containerSpec(["sh", "-c", "exit 1"]))).rejects.toMatchObject({ code: "exited_early" });
     expect(await seenAs(driver, good)).toMatchObject({ state: "exited", restarts: 0 });
     expect(await seenAs(driver, bad)).toMatchObject({ state: "failed", restarts: 0 });
   });
 
   test("are in backoff in between, and a stop ends that", async () => {
-    const { driver, up } = createDockerWorld(engine, { timings: { settleMs: 50, backoffBaseMs: 60_000, backoffCapMs: 60_000 } });
+    const { driver, up } = createDockerWorld(engine, { timings: { settleMs: 50, backoffBaseMs: 600_000, backoffCapMs: 600_000 } });
     driver.release!();
     const labels = labelsFor();
     await up(labels, containerSpec(FOREVER, ALWAYS));
@@ -116,7 +117,7 @@ describe.skipIf(noEngine())("containers that end by themselves", () => {
     expect(await seenAs(after, service)).toMatchObject({ state: "stopped", error: "host rebooted" });
     expect(await seenAs(after, migration)).toMatchObject({ state: "exited" });
     await after.start(service, spec, never);
-    await after.wait(service, spec, AbortSignal.timeout(20_000));
+    await after.wait(service, spec, AbortSignal.timeout(60_000));
     expect(await idsOf(engine, service)).toEqual([id]);
   });
 });

@@ -1,10 +1,9 @@
 /** Networks and volumes of a placement, and fixed ports: what two placements on one engine share and must not take from each other. */
 import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { beforeAll, describe, expect, test } from "vitest";
 import { noEngine, useEngine } from "@skep/testkit/vitest";
 import { containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, labelsFor, never, placementOf, specOf, textOf } from "./docker-world.ts";
-import { eventually } from "@skep/testkit";
+import { eventually, unusedPort } from "@skep/testkit";
 
 describe.skipIf(noEngine())("what belongs to a whole placement", () => {
   const engine = useEngine();
@@ -96,7 +95,7 @@ describe.skipIf(noEngine())("what belongs to a whole placement", () => {
     const client = labelsFor("client", { placementId: web.placementId });
     const whole = { networks: { front: {}, back: { internal: true } } };
     const server = containerSpec(["httpd", "-f", "-p", "80", "-h", "/etc"], { container: { networks: [{ name: "front" }, { name: "back", aliases: ["the-web"] }] } });
-    const ask = containerSpec(["sh", "-c", "for name in web the-web; do wget -q -O - http://$name/group | head -n 1; done; echo none"], { name: "client", container: { networks: [{ name: "back" }] } });
+    const ask = containerSpec(["sh", "-c", "for name in web the-web; do until wget -q -O - http://$name/group | grep root:x:0:; do sleep 0.1; done; done; echo none"], { name: "client", container: { networks: [{ name: "back" }] } });
     await driver.shared!.ensure(placementOf(web), { ...specOf(server, ask), ...whole }, never);
     await driver.start(web, server, never);
     await driver.wait(web, server, never);
@@ -128,9 +127,9 @@ describe.skipIf(noEngine())("what belongs to a whole placement", () => {
 
   test("a fixed port that is taken is refused before anything gives way, naming who has it", async () => {
     const { driver, up } = createDockerWorld(engine);
+    const port = await unusedPort();
     const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, "0.0.0.0", resolve));
-    const { port } = server.address() as AddressInfo;
+    await new Promise<void>((resolve) => server.listen(port, "0.0.0.0", resolve));
     const spec = containerSpec(FOREVER, { ports: [{ name: "http", container: 80, host: port, protocol: "tcp" }] });
     const first = labelsFor();
     await expect(driver.prepare(first, spec, never)).rejects.toMatchObject({ code: "port_in_use", message: expect.stringContaining("process of the host") });

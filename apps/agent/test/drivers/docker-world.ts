@@ -11,7 +11,9 @@ import { labelsFor, never, silent } from "./world.ts";
 
 export const clock = systemClock();
 export const IMAGE = "skep-test:1";
-/** Ends at once when it is told to, as a good citizen does. */
+/** Settles never: only its probe or its end decides, so that a slow machine cannot turn an early end into a late one. */
+export const UNSETTLED: Partial<DockerDriverOptions> = { timings: { settleMs: 600_000, backoffBaseMs: 50, backoffCapMs: 200 } };
+/** Ends at once when it is told to, as a good citizen does; told before it listens, it does not hear it: the first process of a container is never ended by default. */
 export const FOREVER = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"];
 
 export interface DockerWorld {
@@ -45,7 +47,7 @@ export function createDockerWorld(engine: EngineKit, patch: Partial<DockerDriver
     await by.shared!.ensure(labels, specOf(spec), never);
     await by.prepare(labels, spec, never);
     await by.start(labels, spec, never);
-    await by.wait(labels, spec, AbortSignal.timeout(25_000));
+    await by.wait(labels, spec, AbortSignal.timeout(60_000));
   };
   return { owner, stateDir, driver, again, up };
 }
@@ -68,7 +70,15 @@ export const becomes = (driver: DockerDriver, labels: WorkloadLabels, state: Obs
     const seen = await seenAs(driver, labels);
     status(JSON.stringify(seen));
     return seen !== undefined && seen.state === state && more(seen) ? seen : undefined;
-  }, { what: `${labels.component} being ${state}`, timeoutMs: 20_000 });
+  }, { what: `${labels.component} being ${state}`, timeoutMs: 60_000 });
+
+/** What it printed, once all of these words are in it. */
+export const prints = (driver: DockerDriver, labels: WorkloadLabels, ...words: readonly string[]): Promise<string> =>
+  eventually(async (status) => {
+    const text = await textOf(driver, labels);
+    status(text);
+    return words.every((word) => text.includes(word)) ? text : undefined;
+  }, { what: `${labels.component} printing ${words.join(" and ")}` });
 
 export async function textOf(driver: DockerDriver, labels: WorkloadLabels): Promise<string> {
   return Buffer.from((await driver.logs(labels.placementId, labels.component, 0, 1_000_000)).data).toString("utf8");

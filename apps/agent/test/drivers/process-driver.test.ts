@@ -5,6 +5,9 @@ import { eventually, tempDir } from "@skep/testkit";
 import { describe, expect, test } from "vitest";
 import { createWorld, componentDir, FOREVER, labelsFor, living, never, node, observed, readRun, specFor, startAndWait, startsOf, textOf } from "./world.ts";
 
+/** A whole line, or not yet. */
+const lineOf = (text: string): string | undefined => (text.endsWith("\n") ? text : undefined);
+
 describe("start, observe, stop, remove", () => {
   test("a component runs under its labels until it is stopped, and is forgotten when removed", async () => {
     const { driver, stateDir } = createWorld();
@@ -14,7 +17,7 @@ describe("start, observe, stop, remove", () => {
     expect(seen).toMatchObject({ labels, state: "running", restarts: 0 });
     expect(living(labels).map(({ pid }) => pid)).toEqual([seen.pid]);
     expect(startsOf(stateDir, labels)).toMatchObject([{ job: labels.jobId, count: 1, pid: seen.pid }]);
-    await driver.stop(labels, 5_000);
+    await driver.stop(labels, 60_000);
     expect(living(labels)).toEqual([]);
     expect(await observed(driver, labels)).toMatchObject({ state: "stopped", signal: "SIGTERM" });
     await driver.remove(labels);
@@ -44,7 +47,7 @@ test("the environment is the spec's, the ports, the labels and three inherited v
   const labels = labelsFor();
   const spec = specFor(node("console.log(JSON.stringify(process.env))"), { env: { A: "1", SKEP_JOB: "forged" }, ports: [{ name: "admin-api", protocol: "tcp" }] });
   await startAndWait(driver, labels, spec);
-  const text = await eventually(async () => (await textOf(driver, labels)) || undefined, { what: "output" });
+  const text = await eventually(async () => lineOf(await textOf(driver, labels)), { what: "output" });
   const env = JSON.parse(text) as Record<string, string>;
   const { ports } = await observed(driver, labels);
   expect(env).toEqual({
@@ -73,7 +76,7 @@ test("shell metacharacters are inert in every string", async () => {
   const working = join(stateDir, "work $(touch C)");
   const spec = specFor(node("console.log(JSON.stringify([process.argv.slice(1), process.env.EVIL, process.cwd()]))", evil), { env: { EVIL: evil }, working_dir: working });
   await startAndWait(driver, labels, spec);
-  const text = await eventually(async () => (await textOf(driver, labels)) || undefined, { what: "output" });
+  const text = await eventually(async () => lineOf(await textOf(driver, labels)), { what: "output" });
   expect(JSON.parse(text)).toEqual([[evil], evil, working]);
   expect(() => readFileSync(join(working, "C"))).toThrow("ENOENT");
   // Control: the same text does make the file when a shell reads it.

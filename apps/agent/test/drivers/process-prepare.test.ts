@@ -5,14 +5,17 @@ import { createSocket } from "node:dgram";
 import { join } from "node:path";
 import type { ComponentSpec } from "@skep/core";
 import { seededRng } from "@skep/core";
-import { tempDir } from "@skep/testkit";
+import { tempDir, unusedPort } from "@skep/testkit";
 import { describe, expect, test } from "vitest";
 import { createPortBook } from "../../src/drivers/process/port-book.ts";
 import { createWorld, FOREVER, labelsFor, living, never, observed, specFor, startAndWait } from "./world.ts";
 
-const listen = (): Promise<{ port: number; close: () => void }> => new Promise((resolve) => {
-  const server = createServer().listen(0, "127.0.0.1", () => resolve({ port: (server.address() as { port: number }).port, close: () => server.close() }));
-});
+async function listen(): Promise<{ port: number; close: () => Promise<void> }> {
+  const port = await unusedPort();
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  return { port, close: () => new Promise((resolve) => server.close(() => resolve())) };
+}
 
 describe("programs and directories", () => {
   const refused = async (spec: ComponentSpec, code: string): Promise<void> => {
@@ -68,7 +71,7 @@ describe("ports", () => {
     const fixed = (host: number) => specFor(FOREVER, { ports: [{ name: "http", protocol: "tcp", host }] });
     await expect(driver.prepare(labelsFor(), fixed(foreign.port), never)).rejects.toMatchObject({ code: "port_in_use", message: expect.stringContaining("not Skep's") });
     await expect(driver.start(labelsFor(), fixed(foreign.port), never)).rejects.toMatchObject({ code: "port_in_use" });
-    foreign.close();
+    await foreign.close();
     const holder = labelsFor("db");
     await startAndWait(driver, holder, { ...fixed(foreign.port), name: "db" });
     await expect(driver.prepare(labelsFor(), fixed(foreign.port), never)).rejects.toMatchObject({ code: "port_in_use", message: expect.stringContaining("shop/db") });
@@ -101,11 +104,11 @@ describe("ports", () => {
     /** Whether the port whose udp twin is taken was given for tcp: somebody else's tcp may hold it just then. */
     const attempt = async (): Promise<boolean> => {
       const socket = createSocket("udp4");
-      await new Promise<void>((resolve) => socket.bind(0, resolve));
-      const { port } = socket.address();
+      const port = await unusedPort();
+      await new Promise<void>((resolve, reject) => socket.once("error", reject).bind(port, resolve));
       let calls = 0;
       const rng = { ...rolls, float: () => (calls++ < 3 ? (port - 10_000 + 0.5) / 50_001 : rolls.float()) };
-      const book = createPortBook(rng, async () => []);
+      const book = createPortBook(rng, async () => [], 60_001);
       const one = await book.assign(labelsFor("a"), [{ name: "x", protocol: "udp" }]);
       expect(one["x"]).not.toBe(port);
       expect(calls).toBeGreaterThan(3);
@@ -117,6 +120,13 @@ describe("ports", () => {
     let given = false;
     for (let tries = 0; tries < 5 && !given; tries++) given = await attempt();
     expect(given).toBe(true);
+  });
+
+  test("ports that the kernel gives to connections are left to it, unless too few others are left", async () => {
+    const specs = Array.from({ length: 40 }, (_, index) => ({ name: `p${index}`, protocol: "tcp" as const }));
+    const given = async (ephemeralFrom: number) => Object.values(await createPortBook(seededRng(7), async () => [], ephemeralFrom).assign(labelsFor(), specs));
+    expect(Math.max(...await given(20_000))).toBeLessThan(20_000);
+    expect(Math.max(...await given(10_100))).toBeGreaterThan(20_000);
   });
 
   test("a book that could not be read hands out nothing, and is read again", async () => {

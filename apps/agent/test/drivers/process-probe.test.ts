@@ -7,7 +7,8 @@ import { eventually, tempAuthority, tempDir } from "@skep/testkit";
 import { expect, test } from "vitest";
 import { createWorld, FOREVER, labelsFor, living, never, node, observed, specFor, startAndWait } from "./world.ts";
 
-const pace = { interval_ms: 50, timeout_ms: 2_000, success_threshold: 1, failure_threshold: 2 };
+/** Patient: a starved program is slow, not ill. */
+const pace = { interval_ms: 50, timeout_ms: 20_000, success_threshold: 1, failure_threshold: 2 };
 const http = (path: string): ProbeSpec => ({ type: "http", port: "http", path, ...pace });
 /** Answers 200 on /ok, 302 on /moved, 500 elsewhere; repeats the request line in its log. */
 const SERVER = node(`require("node:http").createServer((request, response) => {

@@ -62,6 +62,7 @@ describe("restarts", () => {
     const again = labelsFor();
     await driver.start(once, specFor(node(""), { restart: { policy: "on_failure" } }), never);
     await driver.start(again, specFor(node(""), { restart: { policy: "always" } }), never);
+    expect(await settled(driver, once)).toMatchObject({ state: "exited", restarts: 0 });
     await eventually(() => startsOf(stateDir, again).length >= 3, { what: "restarts" });
     expect(startsOf(stateDir, once)).toHaveLength(1);
   });
@@ -77,7 +78,7 @@ describe("restarts", () => {
     process.kill(before.pid!, "SIGKILL");
     const after = await eventually(async () => { const seen = await observed(driver, labels); return seen.state === "running" && seen.pid !== before.pid && seen; }, { what: "the restart" });
     expect(after).toMatchObject({ restarts: 1, ports: before.ports });
-    expect(wakes).toBeGreaterThan(wakesBefore);
+    await eventually(() => wakes > wakesBefore, { what: "the announcement" });
     expect(living(labels)).toHaveLength(1);
   });
 

@@ -87,9 +87,15 @@ export async function startAndWait(driver: ProcessDriver, labels: WorkloadLabels
   await driver.wait(labels, spec, never);
 }
 
-function killAll(processes: readonly ProcessId[]): void {
-  for (const found of processes) if (isAlive(found)) process.kill(found.pid, "SIGKILL");
+/** What is dying of an earlier signal may be gone between the look and this one. */
+export function killIfAlive(found: ProcessId): void {
+  try {
+    if (isAlive(found)) process.kill(found.pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }
+const killAll = (processes: readonly ProcessId[]): void => processes.forEach(killIfAlive);
 
 /** By identity, never by name: other tests run on this machine. */
 async function endWorld({ drivers, stateDir }: (typeof worlds)[number]): Promise<void> {

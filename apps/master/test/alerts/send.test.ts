@@ -1,7 +1,7 @@
 /** The sender alone: names, TLS, and that nothing a receiver does gets further than a status. */
 import { createServer as createTlsServer } from "node:https";
 import { systemClock } from "@skep/runtime";
-import { tempAuthority } from "@skep/testkit";
+import { eventually, tempAuthority } from "@skep/testkit";
 import { expect, test } from "vitest";
 import { createWebhookSender } from "../../src/webhooks/send.ts";
 import { startReceiver } from "./receiver.ts";
@@ -43,7 +43,7 @@ test("a master that stops lets go of what is on its way, and says so", async () 
   const receiver = await startReceiver((_request, response) => void receiver.held.push(response));
   const one = sender(true);
   const sending = one.send(message(receiver.url));
-  await expect.poll(() => receiver.held.length).toBe(1);
+  await eventually(() => receiver.held.length === 1, { what: "the request" });
   one.close();
   expect(await sending).toEqual({ kind: "failed", because: "the master stopped while it was sent" });
   await receiver.close();

@@ -59,4 +59,4 @@ test("two masters on one database tell of each beginning and each end once", asy
   expect((await store.listWebhooks())[0]!.deliveries).toEqual({ pending: 0, dead: 0 });
   await good.close();
   for (const one of stores) await one.close();
-}, 60_000);
+});

@@ -54,7 +54,7 @@ export function useAgents(): Agents {
       return client;
     },
     agent: async (act, identity = me, more = {}) => {
-      const server = createServer({ ...agentTls({ caPem, certPem: identity.certPem, keyPem: identity.keyPem }) }, (request, response) => {
+      const server = createServer({ ...agentTls({ caPem, certPem: identity.certPem, keyPem: identity.keyPem }), keepAliveTimeout: 60_000 }, (request, response) => {
         request.resume();
         request.on("end", () => act(request, response));
         request.on("error", () => undefined);

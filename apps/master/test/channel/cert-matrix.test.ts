@@ -35,7 +35,7 @@ describe.each(SWARM_ROUTES)("$method $path", (route) => {
   });
 
   test("no certificate is a TLS refusal", async () => {
-    expect(await refusalCode(call(route, undefined, "x"))).toMatch(/CERTIFICATE_REQUIRED|ECONNRESET/);
+    expect(await refusalCode(call(route, undefined, "x"))).toMatch(/CERTIFICATE_REQUIRED|ECONNRESET|EPIPE/);
   });
 
   test("a certificate of a foreign authority is a TLS refusal, even with a known host's id", async () => {
@@ -46,7 +46,7 @@ describe.each(SWARM_ROUTES)("$method $path", (route) => {
 
   test("a certificate past its end is a TLS refusal", async () => {
     const host = await rig.addHost(name(), { validityMs: -3_600_000 });
-    expect(await refusalCode(call(route, host, host.hostId))).toMatch(/EXPIRED|ALERT|ECONNRESET/);
+    expect(await refusalCode(call(route, host, host.hostId))).toMatch(/EXPIRED|ALERT|ECONNRESET|EPIPE/);
   });
 
   test("past its end by the database's record it is refused, whatever its dates say to TLS", async () => {
@@ -139,7 +139,7 @@ test("the master's own certificate is replaced in process: open connections go o
   expect(after).not.toBe(before);
   expect(after.replaceAll(":", "").toLowerCase()).toBe(next.sha256);
   // The rules came along: still nobody without a certificate.
-  expect(await refusalCode(post(rig.swarmPort, "/swarm/heartbeat", {}, { caPem: ca() }))).toMatch(/CERTIFICATE_REQUIRED|ECONNRESET/);
+  expect(await refusalCode(post(rig.swarmPort, "/swarm/heartbeat", {}, { caPem: ca() }))).toMatch(/CERTIFICATE_REQUIRED|ECONNRESET|EPIPE/);
   agent.destroy();
 });
 

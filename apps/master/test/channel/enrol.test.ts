@@ -186,7 +186,7 @@ test("rotation: asked for, told in the beat, both pins good, the same key asked 
 });
 
 test("a flood from one address is told to wait", async () => {
-  const strict = await startRig(database.url, { door: { perAddress: { perMinute: 5, burst: 5 } } });
+  const strict = await startRig(database.url, { door: { perAddress: { perMinute: 1, burst: 5 } } });
   try {
     const ask = () => post(strict.enrolPort, "/enrol/x", { secret: "x".repeat(30), csr_pem: csrOf(generateKeyPem()) }, { caPem: strict.authority.authority.certPem });
     const statuses = [];

@@ -57,7 +57,7 @@ describe("limits", () => {
     expect((await beat(seedBeat(host.hostId))).status).toBe(204);
   });
   test("a host that speaks too often is told when to come back, and its deltas have their own allowance", async () => {
-    const strict = await startRig(database.url, { channel: { rates: { beats: { perMinute: 60, burst: 3 }, deltas: { perMinute: 120, burst: 3 } } } });
+    const strict = await startRig(database.url, { channel: { rates: { beats: { perMinute: 1, burst: 3 }, deltas: { perMinute: 120, burst: 3 } } } });
     try {
       const mine = await strict.addHost("busy");
       const ask = (more: object = {}) => post(strict.swarmPort, "/swarm/heartbeat", seedBeat(mine.hostId, more), { caPem: strict.authority.authority.certPem, identity: mine });

@@ -1,7 +1,7 @@
 /** The agent side of a master for tests: real TLS, a real ledger, everything but the operator API and the loops. */
 import { request as httpsRequest, Agent as HttpsAgent } from "node:https";
 import { instant, PRODUCTION_POLICY, timingsFor, uuidv7, type CertStatus, type Fingerprint, type HostId, type Instant, type Logger, type Store } from "@skep/core";
-import { createBackgroundTasks, createLogger, specHash, systemClock, systemRng } from "@skep/runtime";
+import { createBackgroundTasks, createLogger, loop, specHash, systemClock, systemRng } from "@skep/runtime";
 import { createPostgresStore } from "@skep/store";
 import { tempAuthority, type IssuedIdentity, type TempAuthority } from "@skep/testkit";
 import { createAgentClient, type PinnedAgentClient } from "../../src/agents/client.ts";
@@ -9,6 +9,7 @@ import { channelLimits, createChannel, type Channel, type ChannelLimits } from "
 import { createControl, type Control } from "../../src/control/index.ts";
 import { createDoor, DOOR_LIMITS, type DoorLimits } from "../../src/enrol/create-door.ts";
 import { createIdentity, type Identity } from "../../src/identity/create-identity.ts";
+import { POLL_MS } from "../../src/identity/pin-cache.ts";
 import { createMasterCredentials } from "../../src/identity/master-credentials.ts";
 import type { MasterMetrics } from "../../src/metrics/master-metrics.ts";
 import type { OperatorContext } from "../../src/ports.ts";
@@ -43,6 +44,9 @@ export async function startRig(url: string, options: { readonly heartbeatInterva
     store, authority: authority.authority, clock, rng, logger, masterNames: ["master.example"], allowLoopbackAgents: true,
     urls: () => ({ enrolUrls: [`https://127.0.0.1:${ports.enrol}`], masterUrls: [`https://127.0.0.1:${ports.swarm}`] }),
   });
+  // As a master does: pins that nobody looked after for a while admit nobody, and a test on a slow machine takes a while.
+  const leaving = new AbortController();
+  const polling = loop({ name: "pins", everyMs: POLL_MS, jitterShare: 0, clock, rng, logger, once: () => identity.pins.poll(), signal: leaving.signal });
   const credentials = createMasterCredentials({ authority: authority.authority, names: ["localhost", "127.0.0.1"], now: clock.now(), rng });
   const agents = createAgentClient({ identity: credentials.current, pinsOf: identity.pins.pinsOf, trustDomain, allowLoopbackAgents: true, clock, logger });
   const control = await createControl(
@@ -69,6 +73,8 @@ export async function startRig(url: string, options: { readonly heartbeatInterva
       return cert;
     },
     async [Symbol.asyncDispose]() {
+      leaving.abort();
+      await polling.stopped;
       await Promise.all([channel.close(), door.close()]);
       await control.drain();
       await agents.close();

@@ -42,7 +42,7 @@ async function measure(periods: number, options: Parameters<Probing["startMaster
   return measured;
 }
 
-test("the hosts that answer are on record within a second of their time, period after period", { timeout: 120_000 }, async () => {
+test("the hosts that answer are on record within a second of their time, period after period", { timeout: 600_000 }, async () => {
   const { probing, hanging, circuits, worstLateMs, worstGapMs, fewestResults } = await measure(PERIODS);
   console.log(`2,000 hosts, 100 hang: worst result ${Math.round(worstLateMs)} ms late, worst gap ${Math.round(worstGapMs)} ms, fewest results of a host ${fewestResults}`);
   expect(worstLateMs).toBeLessThanOrEqual(1_000);
@@ -66,7 +66,7 @@ const oneLane = (store: Store): Store => ({
   },
 });
 
-test("the control: one lane with little concurrency is late", { timeout: 120_000 }, async () => {
+test("the control: one lane with little concurrency is late", { timeout: 600_000 }, async () => {
   const { worstLateMs } = await measure(2, { store: oneLane, extras: { probing: { limits: { answering: 16, failing: 0 } } } });
   console.log(`the same in one lane of 16: worst result ${Math.round(worstLateMs)} ms late`);
   expect(worstLateMs).toBeGreaterThan(1_000);

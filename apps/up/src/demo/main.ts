@@ -35,12 +35,15 @@ export async function main(): Promise<void> {
   const tour = async (): Promise<void> => {
     stage = await openStage(stateDir, demoEnv(), clock);
     proved("start", "an embedded PostgreSQL, a master and two agents, each a process of its own");
-    for (const step of TOUR) {
-      current = step.name;
-      proved(step.name, await step.run(stage, clock));
-    }
+    await Promise.race([steps(stage), gone(stage)]);
     current = "stop";
     proved("stop", await stopAll(stage));
+  };
+  const steps = async (on: Stage): Promise<void> => {
+    for (const step of TOUR) {
+      current = step.name;
+      proved(step.name, await step.run(on, clock));
+    }
   };
 
   print(`Skep's tour: it does things to a real fleet of two and checks what is said against what is so.`);
@@ -69,6 +72,12 @@ async function stopAll(stage: Stage): Promise<string> {
   const left = [...pids.filter((pid) => processStartTime(pid) !== null), ...findProcessesIn(stage.layout)];
   expectThat(left.length === 0, "no process to be left", left);
   return "one SIGTERM ended all of it, exit code 0, no process left";
+}
+
+/** Without its supervisor no step can come to its end: no use in waiting for what it expects. */
+async function gone(stage: Stage): Promise<never> {
+  const how = await stage.ended;
+  throw new DemoFailure("skep up to run on", how);
 }
 
 async function withLimit(clock: Clock, work: Promise<void>, current: () => string): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -23,9 +23,8 @@ import { awaitSight, DemoFailure, expectThat } from "./check.ts";
 
 export const HEARTBEAT_INTERVAL_MS = 1_000;
 const UP_PROGRAM = fileURLToPath(new URL("../../bin/skep-up.js", import.meta.url));
-const START_TIMEOUT_MS = 45_000;
-const ROWS_TIMEOUT_MS = 25_000;
-const STOP_TIMEOUT_MS = 20_000;
+/** Only a bound for failure: a busy machine takes many times what an idle one does. */
+export const SIGHT_TIMEOUT_MS = 60_000;
 
 export interface Start {
   readonly job: string;
@@ -48,6 +47,10 @@ export interface Stage {
   answers(deployment: string): Promise<Map<string, { readonly greeting: string; readonly pid: number }>>;
   /** What was actually started for a placement, by the runner's own record. */
   starts(placement: PlacementJson): Start[];
+  /** A file that a workload waits for the end of. */
+  hold(name: string): { readonly path: string; release(): void };
+  /** Resolves with how the supervisor ended, when it does. */
+  readonly ended: Promise<string>;
   stop(): Promise<number | null>;
   killNow(): void;
 }
@@ -57,6 +60,7 @@ export async function openStage(stateDir: string, env: Readonly<Record<string, s
   const argv = [UP_PROGRAM, "--json", "--no-sample", "--state-dir", stateDir, "--agents", "2", "--heartbeat-interval-ms", String(HEARTBEAT_INTERVAL_MS)];
   for (const port of ["api", "swarm", "enrol"]) argv.push(`--${port}-port`, "0");
   const up = spawn(process.execPath, argv, { stdio: ["pipe", "pipe", "pipe"], env: { ...env, SKEP_SUPERVISED: "1" }, detached: true });
+  const ended = new Promise<string>((resolve) => up.once("exit", (code, signal) => resolve(signal === null ? `it ended with ${code}` : `it was killed by ${signal}`)));
   const first = await firstLine(up, clock);
   const facts = (): UpFacts => (readJson(layout.facts) ?? first) as UpFacts;
   const api = createApi({ url: () => first.api_url, token: () => first.token, clock, patienceMs: 15_000 });
@@ -73,7 +77,7 @@ export async function openStage(stateDir: string, env: Readonly<Record<string, s
     };
     return awaitSight(clock, {
       expected: `an end of every row of ${accepted.name}`,
-      timeoutMs: ROWS_TIMEOUT_MS,
+      timeoutMs: SIGHT_TIMEOUT_MS,
       look: async (saw) => {
         const { ids, over } = await opened();
         const found = await rows(`ids=${ids.join(",")}`);
@@ -102,16 +106,21 @@ export async function openStage(stateDir: string, env: Readonly<Record<string, s
     }
     return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as Start);
   };
+  const hold: Stage["hold"] = (name) => {
+    const path = join(stateDir, `hold-${name}`);
+    writeFileSync(path, "");
+    return { path, release: () => rmSync(path, { force: true }) };
+  };
   const stop: Stage["stop"] = async () => {
     up.kill("SIGTERM");
-    return awaitSight(clock, { expected: "skep up to end after SIGTERM", timeoutMs: STOP_TIMEOUT_MS, look: () => (up.exitCode ?? up.signalCode) === null ? undefined : { code: up.exitCode } }).then(({ code }) => code);
+    return awaitSight(clock, { expected: "skep up to end after SIGTERM", timeoutMs: SIGHT_TIMEOUT_MS, look: () => (up.exitCode ?? up.signalCode) === null ? undefined : { code: up.exitCode } }).then(({ code }) => code);
   };
   const killNow = (): void => {
     // The end of its stdin tells it that we are gone.
     up.stdin!.destroy();
     up.kill("SIGTERM");
   };
-  return { layout, api, facts, deploy: async (request) => acceptedOperation.parse(await api.post("/v1/deployments", request)), rowsEnded, rows, placements, answers, starts, stop, killNow };
+  return { layout, api, facts, deploy: async (request) => acceptedOperation.parse(await api.post("/v1/deployments", request)), rowsEnded, rows, placements, answers, starts, hold, ended, stop, killNow };
 }
 
 async function firstLine(up: ChildProcess, clock: Clock): Promise<UpFacts> {
@@ -122,7 +131,7 @@ async function firstLine(up: ChildProcess, clock: Clock): Promise<UpFacts> {
   createInterface({ input: up.stdout! }).once("line", (text) => (line = text));
   const text = await awaitSight(clock, {
     expected: "skep up to be ready",
-    timeoutMs: START_TIMEOUT_MS,
+    timeoutMs: SIGHT_TIMEOUT_MS,
     look: (saw) => {
       saw(told);
       if (up.exitCode !== null) throw new DemoFailure("skep up to be ready", `it ended with ${up.exitCode}: ${told}`);

@@ -10,7 +10,7 @@ import { fingerprintOf } from "@skep/pki";
 import type { Clock } from "@skep/core";
 import { findWorkloads } from "../leftovers.ts";
 import { awaitSight, expectThat } from "./check.ts";
-import { HEARTBEAT_INTERVAL_MS } from "./stage.ts";
+import { HEARTBEAT_INTERVAL_MS, SIGHT_TIMEOUT_MS } from "./stage.ts";
 import type { Stage } from "./stage.ts";
 import { workload } from "./workload.ts";
 
@@ -21,10 +21,6 @@ export interface Step {
 }
 
 const BOTH = ["local-1", "local-2"];
-/** Long enough to be killed in the middle, short enough for a tour. */
-const SLOW_MS = 2_500;
-const RESTART_TIMEOUT_MS = 15_000;
-const HEALTH_TIMEOUT_MS = 10_000;
 
 const enrol: Step["run"] = async ({ api, facts }) => {
   for (const host of facts().hosts) {
@@ -37,7 +33,7 @@ const enrol: Step["run"] = async ({ api, facts }) => {
 };
 
 const deploy: Step["run"] = async (stage) => {
-  const rows = await stage.rowsEnded(await stage.deploy(workload({ name: "tour", hosts: BOTH, greeting: "one", delayMs: 0 })));
+  const rows = await stage.rowsEnded(await stage.deploy(workload({ name: "tour", hosts: BOTH, greeting: "one", heldBy: "" })));
   expectSucceeded(rows);
   const answers = await stage.answers("tour");
   expectThat([...answers.values()].every(({ greeting }) => greeting === "one") && answers.size === 2, "both hosts to answer \"one\"", [...answers]);
@@ -49,7 +45,7 @@ const health: Step["run"] = async ({ api }, clock) => {
   for (const name of BOTH) {
     await awaitSight(clock, {
       expected: `${name} to be healthy`,
-      timeoutMs: HEALTH_TIMEOUT_MS,
+      timeoutMs: SIGHT_TIMEOUT_MS,
       look: async (saw) => {
         const found = hostHealth.parse(await api.get(`/v1/hosts/${name}/health`));
         saw(JSON.stringify({ health: found.health, liveness: found.liveness, placements: found.placements, reasons: found.reasons }));
@@ -87,10 +83,12 @@ const dryRun: Step["run"] = async (stage) => {
 
 const killAgent: Step["run"] = async (stage, clock) => {
   const untouched = await stage.answers("tour");
-  const accepted = await stage.deploy(workload({ name: "under-agent-kill", hosts: ["local-1"], greeting: "survivor", delayMs: SLOW_MS }));
+  const hold = stage.hold("agent-kill");
+  const accepted = await stage.deploy(workload({ name: "under-agent-kill", hosts: ["local-1"], greeting: "survivor", heldBy: hold.path }));
   await awaitBegun(stage, clock, accepted);
   const pid = await killProcess(stage, "local-1");
   await awaitRestart(stage, clock, "local-1", pid);
+  hold.release();
   const told = await expectTruth(stage, clock, await stage.rowsEnded(accepted));
   const after = await stage.answers("tour");
   expectThat(after.get("local-1")?.pid === untouched.get("local-1")?.pid, "the other workload of that host to be the same process", [[...untouched], [...after]]);
@@ -98,15 +96,17 @@ const killAgent: Step["run"] = async (stage, clock) => {
 };
 
 const killMaster: Step["run"] = async (stage, clock) => {
-  const accepted = await stage.deploy(workload({ name: "under-master-kill", hosts: BOTH, greeting: "survivor", delayMs: SLOW_MS }));
+  const hold = stage.hold("master-kill");
+  const accepted = await stage.deploy(workload({ name: "under-master-kill", hosts: BOTH, greeting: "survivor", heldBy: hold.path }));
   await awaitBegun(stage, clock, accepted);
   const pid = await killProcess(stage, "master");
   // Asked while the master is dead: the request waits for its successor and, repeated with its key, acts once.
-  const waiting = stage.deploy(workload({ name: "asked-while-dead", hosts: ["local-2"], greeting: "patient", delayMs: 0 }));
+  const waiting = stage.deploy(workload({ name: "asked-while-dead", hosts: ["local-2"], greeting: "patient", heldBy: "" }));
   await awaitRestart(stage, clock, "master", pid);
+  hold.release();
   const told = await expectTruth(stage, clock, await stage.rowsEnded(accepted));
   // And once more at the very moment of a request, when nobody can know whether it was committed.
-  const racing = stage.deploy(workload({ name: "asked-while-dying", hosts: ["local-1"], greeting: "once", delayMs: 0 }));
+  const racing = stage.deploy(workload({ name: "asked-while-dying", hosts: ["local-1"], greeting: "once", heldBy: "" }));
   await clock.sleep(5);
   const second = await killProcess(stage, "master");
   await awaitRestart(stage, clock, "master", second);
@@ -122,7 +122,7 @@ const recovery: Step["run"] = async (stage, clock) => {
   const names = ["tour", "under-agent-kill", "under-master-kill", "asked-while-dead", "asked-while-dying"];
   await awaitSight(clock, {
     expected: "no open row and every placement running what was asked for",
-    timeoutMs: 15_000,
+    timeoutMs: SIGHT_TIMEOUT_MS,
     look: async (saw) => {
       const open = await stage.rows("open=true");
       const placements = (await Promise.all(names.map((name) => stage.placements(name)))).flat();
@@ -177,7 +177,7 @@ async function expectTruth(stage: Stage, clock: Clock, rows: readonly LifecycleJ
   for (const row of rows) {
     expectThat(["succeeded", "failed", "cancelled"].includes(row.status), `${row.deployment} on ${row.host} to have ended in what the agent says`, `${row.status}: ${row.because ?? ""}`);
     if (row.status === "succeeded") {
-      await awaitSight(clock, { expected: `${row.deployment} to answer on ${row.host}`, timeoutMs: 5_000, look: async () => ((await stage.answers(row.deployment)).has(row.host) ? true : undefined) });
+      await awaitSight(clock, { expected: `${row.deployment} to answer on ${row.host}`, timeoutMs: SIGHT_TIMEOUT_MS, look: async () => ((await stage.answers(row.deployment)).has(row.host) ? true : undefined) });
     } else {
       const jobs = (await stage.placements(row.deployment)).flatMap((placement) => stage.starts(placement)).filter((start) => start.job === row.id && start.pid !== undefined);
       expectThat(!jobs.some((start) => isAlive(start.pid!)), `no process of failed job ${row.id}`, jobs);
@@ -192,11 +192,11 @@ async function expectTruth(stage: Stage, clock: Clock, rows: readonly LifecycleJ
 async function awaitBegun(stage: Stage, clock: Clock, accepted: AcceptedOperation): Promise<void> {
   await awaitSight(clock, {
     expected: `a process of ${accepted.name} to have been started, its row still open`,
-    timeoutMs: 10_000,
+    timeoutMs: SIGHT_TIMEOUT_MS,
     look: async (saw) => {
       const rows = await stage.rows(`deployment=${accepted.name}`);
       saw(rows.map((row) => `${row.host}: ${row.status}/${row.phase}`).join(", "));
-      expectThat(rows.every((row) => row.completed_at === null), "the deploy to take long enough to be killed in the middle", rows.map((row) => row.status));
+      expectThat(rows.every((row) => row.completed_at === null), "the deploy to wait in the middle, where it is to be killed", rows.map((row) => row.status));
       const started = (await stage.placements(accepted.name)).filter((placement) => stage.starts(placement).length > 0);
       return started.length === accepted.placements.length ? true : undefined;
     },
@@ -215,7 +215,7 @@ async function killProcess(stage: Stage, who: string): Promise<number> {
 async function awaitRestart(stage: Stage, clock: Clock, who: string, killed: number): Promise<void> {
   await awaitSight(clock, {
     expected: `the supervisor to start ${who} again`,
-    timeoutMs: RESTART_TIMEOUT_MS,
+    timeoutMs: SIGHT_TIMEOUT_MS,
     look: async (saw) => {
       const pid = pidOf(stage, who);
       saw(`pid ${pid}`);

@@ -1,11 +1,13 @@
-/** What the tour deploys: a web server that answers with what it was told to say and by which process. */
+/** What the tour deploys: a web server that answers with what it was told to say and by which process, once it may. */
 import type { DeployRequest } from "@skep/protocol";
 
 const PROGRAM = [
   'const { createServer } = require("node:http");',
   "const answer = (request, response) => response.end(`${process.env.GREETING} ${process.pid}`);",
   "const listen = () => createServer(answer).listen(Number(process.env.PORT), '127.0.0.1');",
-  "setTimeout(listen, Number(process.env.DELAY_MS));",
+  'const { existsSync } = require("node:fs");',
+  "const wait = () => (existsSync(process.env.HELD_BY) ? setTimeout(wait, 50) : listen());",
+  "wait();",
   "process.on('SIGTERM', () => process.exit(0));",
 ].join("\n");
 
@@ -13,11 +15,11 @@ export interface Wish {
   readonly name: string;
   readonly hosts: readonly string[];
   readonly greeting: string;
-  /** How long it takes to become healthy: time in which things can be killed. */
-  readonly delayMs: number;
+  /** A file: while it is there it does not become healthy, so that things can be killed in the middle. "" = it waits for nobody. */
+  readonly heldBy: string;
 }
 
-export function workload({ name, hosts, greeting, delayMs }: Wish): DeployRequest {
+export function workload({ name, hosts, greeting, heldBy }: Wish): DeployRequest {
   return {
     name,
     placement: { hosts: [...hosts] },
@@ -30,7 +32,7 @@ export function workload({ name, hosts, greeting, delayMs }: Wish): DeployReques
         {
           name: "web",
           command: [process.execPath, "-e", PROGRAM],
-          env: { GREETING: greeting, DELAY_MS: String(delayMs) },
+          env: { GREETING: greeting, HELD_BY: heldBy },
           ports: [{ name: "http", protocol: "tcp" }],
           restart: { policy: "always" },
           depends_on: [],

@@ -102,7 +102,10 @@ export async function recordOwner(dataDir: string, postmasterPid: number): Promi
   await rename(`${path}.draft`, path);
 }
 
-/** Returns when no server works in `dataDir`. Throws already_running when one does and its supervisor lives. */
+/**
+ * Returns when no server works in `dataDir`. Throws already_running when one does and its supervisor lives. What a
+ * killed postmaster leaves behind ends by itself and is waited for, whoever supervised it.
+ */
 export async function claimDataDir(dataDir: string, clock: Clock, logger: Logger): Promise<void> {
   const realDir = await realpath(dataDir);
   const deadlineMs = clock.mono() + LEAVE_TIMEOUT_MS;
@@ -111,18 +114,28 @@ export async function claimDataDir(dataDir: string, clock: Clock, logger: Logger
     const postmasterPid = readPostmasterFile(dataDir)?.pid;
     const owner = readOwner(dataDir);
     const ownerKnown = owner !== undefined && owner.postmasterPid === postmasterPid;
-    if ((ownerKnown && ownerLives(owner)) || clock.mono() > deadlineMs) {
+    const postmasterLives = ownerKnown && pids.includes(owner.postmasterPid);
+    if ((postmasterLives && ownerLives(owner)) || clock.mono() > deadlineMs) {
       const by = ownerKnown ? `, started by process ${owner.pid}` : "";
       throw new SkepError("already_running", `a PostgreSQL server (process ${postmasterPid ?? pids[0]}${by}) already uses ${dataDir}`);
     }
-    if (ownerKnown && pids.includes(owner.postmasterPid) && !told.has(owner.postmasterPid)) {
+    if (postmasterLives && !told.has(owner.postmasterPid)) {
       logger.warn({ pid: owner.postmasterPid, dataDir }, "stopping a database server whose supervisor died");
       told.add(owner.postmasterPid);
-      process.kill(owner.postmasterPid, "SIGINT");
+      askToStop(owner.postmasterPid);
     }
     await clock.sleep(50);
   }
   removeReusedPidFile(dataDir, realDir, logger);
+}
+
+function askToStop(postmasterPid: number): void {
+  try {
+    process.kill(postmasterPid, "SIGINT");
+  } catch (error) {
+    // It was on its way out already: the supervisor's death told it.
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }
 
 /**

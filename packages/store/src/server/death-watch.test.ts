@@ -35,6 +35,8 @@ const endProgram = async ({ program }: Server): Promise<void> => {
   expect(await program.exited).toEqual({ code: 0, signal: null });
 };
 
+const endOf = ({ child }: Program): Promise<unknown> => (child.exitCode === null && child.signalCode === null ? new Promise((resolve) => child.once("exit", resolve)) : Promise.resolve());
+
 const childrenOf = (pid: number): number[] =>
   readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
@@ -52,7 +54,8 @@ test.each(["kernel", "watchdog"])("kill -9 of the supervisor ends the server (%s
   const first = await superviseIn(dataDir, deathWatch);
   await runSql(first.url, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)");
   first.program.kill("SIGKILL");
-  // No waiting here: the next start has to cope with a server that is still on its way out.
+  // The supervisor's own end, and no more: the next start has to cope with a server that is still on its way out.
+  await endOf(first.program);
   const second = await superviseIn(dataDir, deathWatch);
   expect(isAlive(first.pid)).toBe(false);
   expect(await runSql(second.url, "SELECT n FROM kept")).toEqual([{ n: 7 }]);

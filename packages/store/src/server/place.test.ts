@@ -10,7 +10,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { copyBinaries, findEmbeddedBinaries, linkLibraries } from "./binaries.ts";
 import { runCommand } from "./run-command.ts";
 
-const common = { clock: systemClock(), logger: createLogger({ level: "silent", name: "test" }) };
+/** No test here cuts the power: waiting for the disk would be most of its time. */
+const common = { clock: systemClock(), logger: createLogger({ level: "silent", name: "test" }), extraConfig: { fsync: "off" } };
 const isRoot = process.getuid?.() === 0;
 const systemBinDir = findSystemBinDir();
 const cleanUp: (() => Promise<void> | void)[] = [];

@@ -1,12 +1,12 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
 import { createLogger, systemClock } from "@skep/runtime";
 import { runSql, startEmbeddedPostgres } from "@skep/store/server";
 import type { RunningPostgres, StartPostgresOptions } from "@skep/store/server";
-import { eventually, tempDir } from "@skep/testkit";
+import { eventually, ManualClock, tempDir, unusedPort } from "@skep/testkit";
 import { afterEach, expect, test } from "vitest";
+import { claimDataDir } from "./data-dir.ts";
 import { findServerPids, isAlive } from "./process-facts.ts";
 
 const lines: string[] = [];
@@ -20,17 +20,29 @@ afterEach(async () => {
   lines.length = 0;
 });
 
-async function start(dataDir: string, extra: Partial<StartPostgresOptions> = {}): Promise<RunningPostgres> {
+/** No test here cuts the power: waiting for the disk would be most of its time. */
+const QUICK = { extraConfig: { fsync: "off" } };
+
+async function start(dataDir: string, extra: Partial<StartPostgresOptions> = QUICK): Promise<RunningPostgres> {
   const server = await startEmbeddedPostgres({ dataDir, clock: systemClock(), logger, ...extra });
   started.push(server);
   return server;
+}
+
+/** The others notice the postmaster's death and may be quicker than we are. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }
 
 const awkwardDir = (): string => join(tempDir("it's a \"dir\" with spaces"), "data dir");
 
 test("a fresh server: private, durable, UTF-8, on loopback with a password; its data outlives a restart", async () => {
   const dataDir = awkwardDir();
-  const first = await start(dataDir);
+  const first = await start(dataDir, {});
   expect(process.getuid?.() === 0 ? ["userns", "dropped-user"] : ["direct"]).toContain(first.how);
   expect(statSync(first.dataDir).mode & 0o777).toBe(0o700);
   const [settings] = await runSql(
@@ -73,18 +85,44 @@ test("after kill -9 of every server process what was committed is there", async 
   const dataDir = awkwardDir();
   const first = await start(dataDir);
   await runSql(first.url, "CREATE TABLE kept (n int); INSERT INTO kept SELECT generate_series(1, 1000)");
-  for (const pid of findServerPids(first.dataDir)) process.kill(pid, "SIGKILL");
+  for (const pid of findServerPids(first.dataDir)) killIfThere(pid);
   expect(await first.exited).toEqual({ code: null, signal: "SIGKILL" });
   const second = await start(dataDir);
   expect(await runSql(second.url, "SELECT count(*)::int AS n FROM kept")).toEqual([{ n: 1000 }]);
 });
 
-test("after kill -9 of the postmaster alone its orphans are waited for", async () => {
+test("after kill -9 of the postmaster alone its orphans are waited for, though its supervisor lives", async () => {
   const dataDir = awkwardDir();
   const first = await start(dataDir);
+  // One that cannot notice yet that its postmaster is gone.
+  const slow = findServerPids(first.dataDir).find((pid) => pid !== first.pid)!;
+  process.kill(slow, "SIGSTOP");
   process.kill(first.pid, "SIGKILL");
+  await first.exited;
+  const clock = new ManualClock();
+  let free = false;
+  const claiming = claimDataDir(first.dataDir, clock, logger).then(() => (free = true));
+  await clock.sleepers(1);
+  expect(findServerPids(first.dataDir)).toContain(slow);
+  process.kill(slow, "SIGCONT");
+  await eventually(async () => (await clock.run(50), free), { what: "the orphans are gone" });
+  await claiming;
   const second = await start(dataDir);
   expect(await runSql(second.url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
+});
+
+test("control: orphans that do not go are not waited for for ever", async () => {
+  const first = await start(awkwardDir());
+  const stuck = findServerPids(first.dataDir).find((pid) => pid !== first.pid)!;
+  process.kill(stuck, "SIGSTOP");
+  process.kill(first.pid, "SIGKILL");
+  await first.exited;
+  const clock = new ManualClock();
+  const claiming = expect(claimDataDir(first.dataDir, clock, logger)).rejects.toMatchObject({ code: "already_running" });
+  await clock.sleepers(1);
+  clock.advance(60_000);
+  await claiming;
+  process.kill(stuck, "SIGCONT");
 });
 
 test("a lock file whose pid is a stranger's by now does not block the start", async () => {
@@ -99,19 +137,19 @@ test("a lock file whose pid is a stranger's by now does not block the start", as
 });
 
 test("a taken port, a directory full of something else, and a broken setting are explained", async () => {
-  const taken = createServer().listen(0, "127.0.0.1");
+  const port = await unusedPort();
+  const taken = createServer().listen(port, "127.0.0.1");
   await eventually(() => taken.listening, { what: "the port is taken" });
-  const { port } = taken.address() as AddressInfo;
   const dataDir = awkwardDir();
-  await expect(start(dataDir, { port })).rejects.toMatchObject({ code: "database_unavailable", detail: `port ${port} is taken; choose another for the database` });
-  taken.close();
-  expect((await start(dataDir, { port })).port).toBe(port);
+  await expect(start(dataDir, { ...QUICK, port })).rejects.toMatchObject({ code: "database_unavailable", detail: `port ${port} is taken; choose another for the database` });
+  await new Promise((resolve) => taken.close(resolve));
+  expect((await start(dataDir, { ...QUICK, port })).port).toBe(port);
 
   const other = tempDir("other");
   writeFileSync(join(other, "thesis.txt"), "precious");
   await expect(start(other)).rejects.toMatchObject({ code: "database_unavailable", detail: expect.stringContaining("neither empty nor") as string });
   expect(readdirSync(other)).toEqual(["thesis.txt"]);
-  await expect(start(awkwardDir(), { extraConfig: { shared_buffers: "much" } })).rejects.toMatchObject({ code: "database_unavailable", detail: expect.stringContaining("shared_buffers") as string });
+  await expect(start(awkwardDir(), { extraConfig: { fsync: "off", shared_buffers: "much" } })).rejects.toMatchObject({ code: "database_unavailable", detail: expect.stringContaining("shared_buffers") as string });
 });
 
 test("an initdb that was killed leaves nothing that the next start trips over", async () => {

@@ -45,7 +45,7 @@ export interface Engine extends EngineKit {
 /** Looks until every thread of a stopped daemon stands still, a second or more in all; only a bound for failure. */
 const STOP_LOOKS = 20_000;
 /** Longest a daemon may take to answer on a busy machine; only a bound for failure. */
-const START_LIMIT_MS = 60_000;
+const START_LIMIT_MS = 180_000;
 
 export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
   const tools = findEngine();

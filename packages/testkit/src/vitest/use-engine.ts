@@ -12,7 +12,7 @@ import "./engine-setup.ts";
 export const noEngine = (): boolean => "missing" in inject("engine");
 
 /** Starting the daemon on a busy machine; only a bound for failure. */
-const START_LIMIT_MS = 120_000;
+const START_LIMIT_MS = 240_000;
 
 /** Call it in the block's body; use what it returns inside tests and hooks only. */
 export function useEngine(): EngineKit {

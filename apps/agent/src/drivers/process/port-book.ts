@@ -3,6 +3,7 @@
  * keeps its allocated ports until it is removed, whatever restarts; a port is tried by binding before it is given,
  * because others on the host do not ask us.
  */
+import { readFileSync } from "node:fs";
 import { below, DriverError } from "@skep/core";
 import type { PortSpec, Rng, WorkloadLabels } from "@skep/core";
 import { keyOf, whose } from "../labels.ts";
@@ -10,6 +11,8 @@ import { isFree } from "../port-free.ts";
 
 const FIRST = 10_000;
 const LAST = 60_000;
+/** With fewer left beside them, the kernel's own ports are given too. */
+const ENOUGH = 5_000;
 const MAX_TRIES = 200;
 
 export interface Holding {
@@ -26,8 +29,13 @@ export interface PortBook {
   release(labels: WorkloadLabels): Promise<void>;
 }
 
-/** `load` reads what is held from the state files; called once, at first use. */
-export function createPortBook(rng: Rng, load: () => Promise<readonly Holding[]>): PortBook {
+/**
+ * `load` reads what is held from the state files; called once, at first use. `ephemeralFrom`: from where on the kernel
+ * gives ports to outgoing connections. Those are left to it: a component is away for a moment at every restart, and
+ * somebody's connection would get its port by chance.
+ */
+export function createPortBook(rng: Rng, load: () => Promise<readonly Holding[]>, ephemeralFrom = readEphemeralFrom()): PortBook {
+  const last = ephemeralFrom - FIRST >= ENOUGH ? Math.min(LAST, ephemeralFrom - 1) : LAST;
   let loading: Promise<Map<string, Holding>> | undefined;
   let queue: Promise<unknown> = Promise.resolve();
 
@@ -61,7 +69,7 @@ export function createPortBook(rng: Rng, load: () => Promise<readonly Holding[]>
       const ports: Record<string, number> = {};
       for (const spec of specs) {
         if (spec.host !== undefined) await refuseHeld(others, labels, spec, spec.host);
-        ports[spec.name] = spec.host ?? (await pick(others, Object.values(ports), spec, before[spec.name], rng));
+        ports[spec.name] = spec.host ?? (await pick(others, Object.values(ports), spec, before[spec.name], () => FIRST + below(rng, last - FIRST + 1)));
       }
       held.set(keyOf(labels), { labels, specs, ports });
       return ports;
@@ -70,14 +78,22 @@ export function createPortBook(rng: Rng, load: () => Promise<readonly Holding[]>
   };
 }
 
+function readEphemeralFrom(): number {
+  try {
+    return Number(readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8").trim().split(/\s+/)[0]);
+  } catch {
+    return LAST + 1;
+  }
+}
+
 function holderOf(held: Map<string, Holding>, protocol: PortSpec["protocol"], port: number): Holding | undefined {
   return [...held.values()].find(({ specs, ports }) => specs.some((spec) => spec.protocol === protocol && ports[spec.name] === port));
 }
 
-async function pick(others: Map<string, Holding>, mine: readonly number[], spec: PortSpec, before: number | undefined, rng: Rng): Promise<number> {
+async function pick(others: Map<string, Holding>, mine: readonly number[], spec: PortSpec, before: number | undefined, roll: () => number): Promise<number> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const port = tries === 0 && before !== undefined ? before : FIRST + below(rng, LAST - FIRST + 1);
+    const port = tries === 0 && before !== undefined ? before : roll();
     if (!mine.includes(port) && holderOf(others, spec.protocol, port) === undefined && (await isFree(port, spec.protocol))) return port;
   }
-  throw new DriverError("port_in_use", `no free port between ${FIRST} and ${LAST} was found for "${spec.name}" in ${MAX_TRIES} tries`);
+  throw new DriverError("port_in_use", `no free port from ${FIRST} on was found for "${spec.name}" in ${MAX_TRIES} tries`);
 }
