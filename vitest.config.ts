@@ -15,7 +15,7 @@ export default defineConfig({
     // The tests' own engine and databases are stopped at the end; given up half-way they would live on.
     teardownTimeout: 120_000,
     projects: [
-      { ...shared, test: { name: "tools", include: ["tools/**/*.test.ts"] } },
+      { ...shared, test: { name: "tools", include: ["tools/**/*.test.ts"], maxWorkers: 2 } },
       {
         ...shared,
         test: {
@@ -25,6 +25,7 @@ export default defineConfig({
           // Only bounds for failure, and above those of whatever a test awaits: a starved machine must not be what ends it.
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          maxWorkers: 2,
         },
       },
       {
@@ -37,6 +38,8 @@ export default defineConfig({
           // A fleet of four agents: eight starts of node and more, each of which takes seconds on a busy machine.
           hookTimeout: 300_000,
           fileParallelism: false,
+          // After the others, which share the cores.
+          sequence: { groupOrder: 1 },
         },
       },
     ],
