@@ -75,6 +75,50 @@ describe.skipIf(noEngine())("an engine in trouble", () => {
     expect(await idsOf(engine, labels)).toHaveLength(1);
   }, PATIENT * 2);
 
+  test("killed in the middle of a start: the container that it can never start again gives way to another, and there is one copy", async () => {
+    const { driver } = createDockerWorld(engine);
+    const spec = containerSpec(FOREVER, { env: { HALF: "started" } });
+    const copies = (): number[] => readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, "latin1").includes("HALF=started\0") && readFileSync(`/proc/${pid}/cmdline`, "latin1").startsWith("sh\0");
+      } catch {
+        return false;
+      }
+    });
+    const shimOf = (id: string): boolean => readdirSync("/proc").some((name) => {
+      try {
+        return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, "latin1").includes(`\0-id\0${id}\0`);
+      } catch {
+        return false;
+      }
+    });
+    let stuck = false;
+    // The moment between the runtime's start and the engine's own note of it is short, and it is not always met.
+    for (let tries = 0; tries < 20 && !stuck; tries++) {
+      const labels = labelsFor(`half-${tries}`);
+      await driver.shared!.ensure(placementOf(labels), specOf(spec), never);
+      const starting = driver.start(labels, spec, never).catch((error: unknown) => error);
+      const [id] = await eventually(async () => {
+        const ids = await idsOf(engine, labels);
+        return ids.length > 0 && ids;
+      }, { what: "its container being made" });
+      await eventually(() => shimOf(id!), { what: "the runtime being at it", timeoutMs: 30_000 }).catch(() => undefined);
+      await engine.kill();
+      await starting;
+      await engine.restart();
+      await driver.start(labels, spec, never);
+      await driver.wait(labels, spec, AbortSignal.timeout(60_000));
+      const [now] = await idsOf(engine, labels);
+      stuck = now !== id;
+      expect(await idsOf(engine, labels)).toHaveLength(1);
+      // A shell that is about to become its child looks like a second one for a moment; a stray would stay.
+      await eventually((status) => (status(copies().join()), copies().length === 1), { what: "one copy, and no stray" });
+      await driver.stop(labels, 1_000);
+      await driver.remove(labels);
+    }
+    expect(stuck).toBe(true);
+  }, PATIENT * 4);
+
   test("killed: unknown, not empty; restarted, it ended our containers, and their policy brings them back with their output whole", async () => {
     const { driver, up } = createDockerWorld(engine);
     driver.release!();

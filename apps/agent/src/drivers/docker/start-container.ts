@@ -11,8 +11,10 @@ import { LABEL, readLabels, thingName } from "./container-labels.ts";
 import { createBody } from "./create-body.ts";
 import { asRefused, EngineRefusal, plainWords } from "./engine-error.ts";
 import { START_DEADLINE_MS } from "./keeper.ts";
+import { findInContainer, killProcess } from "./marked-processes.ts";
 import type { ContainerRecord } from "./records.ts";
 import { sharedNames } from "./shared-names.ts";
+import { REMOVE_DEADLINE_MS } from "./stop-container.ts";
 
 /** How long the engine may take over a container that was given up. Too short: there may be two of one start; too long: a job waits for a name. */
 const NAME_PATIENCE_MS = 15_000;
@@ -27,8 +29,25 @@ export async function startContainer(context: DockerContext, labels: WorkloadLab
   for (const { id, labels: its } of context.records.all()) if (sameLabels(its, labels) && !there.some((view) => view.id === id)) context.records.drop(id);
   if (old !== undefined && isDone(context, old)) return;
   if (signal.aborted) throw new DriverError("aborted", "the start was aborted; nothing was started");
-  const id = old !== undefined && wasStarted(old) ? old.id : await make(context, labels, spec, signal, old?.id);
+  const isFresh = old === undefined || !wasStarted(old);
+  const id = isFresh ? await make(context, labels, spec, signal, old?.id) : old.id;
   progress();
+  try {
+    await begin(context, labels, id, signal);
+  } catch (error) {
+    if (!isFresh || !isHalfStarted(error)) throw asRefused(error, `${labels.component} could not be started`, "start_failed", START_CODES);
+    await giveUpOn(context, id);
+    const another = await make(context, labels, spec, signal, undefined);
+    progress();
+    await begin(context, labels, another, signal).catch((again: unknown) => {
+      throw asRefused(again, `${labels.component} could not be started`, "start_failed", START_CODES);
+    });
+  }
+  progress();
+}
+
+/** Rejects with the engine's own refusal. */
+async function begin(context: DockerContext, labels: WorkloadLabels, id: string, signal: AbortSignalLike): Promise<void> {
   const record: ContainerRecord = { version: 1, id, labels, hostBootId: context.hostBootId, restarts: 0, crashes: 0 };
   // Before the effect: what runs is known, and what was once told to stop may run again.
   context.records.put(record);
@@ -37,10 +56,24 @@ export async function startContainer(context: DockerContext, labels: WorkloadLab
       await context.engine.start(id, signal, START_DEADLINE_MS);
     } catch (error) {
       if (error instanceof EngineRefusal) context.records.insist({ ...record, ended: {}, startError: `could not be started: ${plainWords(error.message)}` });
-      throw asRefused(error, `${labels.component} could not be started`, "start_failed", START_CODES);
+      throw error;
     }
   });
-  progress();
+}
+
+/**
+ * An engine that is killed while it starts a container leaves the start with its runtime and forgets about it: to the
+ * engine the container was never started, to the runtime its id is taken, and it can never be started again.
+ */
+const isHalfStarted = (error: unknown): boolean => error instanceof EngineRefusal && /\btask [0-9a-f]{12,}: already exists|\bid already in use/.test(error.message);
+
+/** What of it may run would be a second copy that the engine knows nothing of. */
+async function giveUpOn({ engine, records, logger }: DockerContext, id: string): Promise<void> {
+  const strays = findInContainer(id);
+  logger.warn({ container: id, strays }, "the engine was killed while it started this container, which can never be started now: another takes its place");
+  for (const pid of strays) killProcess(pid);
+  await engine.remove(id, REMOVE_DEADLINE_MS);
+  records.drop(id);
 }
 
 /** It ran to its good end and nobody will start it again: doing so would execute one job twice. */

@@ -9,7 +9,7 @@ import type { ContainerRecord } from "./records.ts";
 
 /** Beyond the stop timeout: SIGKILL, and the engine's own tidying up on a busy disk. */
 const ANSWER_MARGIN_MS = 8_000;
-const REMOVE_DEADLINE_MS = 20_000;
+export const REMOVE_DEADLINE_MS = 20_000;
 /** How long SIGKILL may take to show: a process in the kernel's uninterruptible sleep survives it. */
 const KILL_PATIENCE_MS = 6_000;
 /** The last words of a container that is about to be removed with its log. */
