@@ -92,6 +92,13 @@ test("an open rollout holds what it has to decide about; a failed one keeps what
   expect([refusal(1, 2, 2), refusal(2, 2, 2), refusal(3, 2, 1), refusal(3, 2, 2), refusal(2, 3, 1)]).toEqual([undefined, "no", expect.any(String), undefined, undefined]);
 });
 
+test("what leaves stays where nothing is left of what was to replace it", () => {
+  const members = [member(1, { state: "open", arriving: true, wave: 1, rowId: "j1" as JobId }), member(2, { state: "leaving" })];
+  const decide = (patch: Partial<RolloutRecord>) => decideRollout(rollout({ members, basePlacement: {}, ...patch }), [facts({ member: members[1]!, row: undefined, observed: seen({ generation: 1 }) })], NOW, PRODUCTION_POLICY).step;
+  expect(decide({})).toMatchObject({ kind: "roll_back", because: expect.stringContaining("no longer there") as string });
+  expect(decide({ baseGeneration: undefined })).toMatchObject({ kind: "fail" });
+});
+
 test("a change in place lets go of what the newest rollout would have let go, as long as it is the newest change", () => {
   const members = [member(1, { state: "passed" }), member(2, { state: "refused", arriving: true }), member(3, { state: "leaving" })];
   const behind = (patch: Partial<RolloutRecord>, generation = patch.rollbackGeneration ?? 2) => [...leftBehind(rollout({ members, basePlacement: {}, ...patch }), generation)];

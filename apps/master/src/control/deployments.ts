@@ -142,7 +142,9 @@ export function createDeploymentControl(deps: ControlDeps, wake: () => void): De
     await requireAllowed(tx, spec, views);
     const strays = await misplaced(tx, deployment.placement.constraints, views);
     const [newest] = await tx.listRollouts({ deploymentId: deployment.id, newestFirst: true, limit: 1 });
-    const leaving = leftBehind(newest, deployment.generation);
+    const behind = leftBehind(newest, deployment.generation);
+    // Where nothing else is left of it (what was to replace it was dropped), it is what is changed: a change in place is no teardown.
+    const leaving = views.some(({ placement }) => placement.desired !== "absent" && !behind.has(placement.id)) ? behind : undefined;
     const plan = full ? planRedeploy(views, desired, leaving) : planMutate(views, desired, leaving);
     return {
       action, deployment, isNew: false, generation: deployment.generation + 1, spec, desired, placement: deployment.placement,

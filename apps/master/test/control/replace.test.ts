@@ -186,6 +186,17 @@ describe("the next change", () => {
     expect(await byHost(fleet)).toEqual({ "web-1": "running 3", "web-3": "running 3" });
   });
 
+  test("but never of the last copy: where what was to replace it is gone, it is what is changed", async () => {
+    const fleet = await running(2, ["web-1"]);
+    await deploy(fleet, ["web-2"], "2", { rollout: { auto_rollback: false } });
+    await fleet.settle(failsOn("web-2"));
+    const lost = (await fleet.store.listPlacements({})).find((view) => view.hostName === "web-2")!.placement;
+    await fleet.store.transaction((tx) => tx.casPlacement(lost.id, lost.version, { desired: "absent", removed: true }));
+    await fleet.control.mutate("app", mutateRequest.parse({ env: { V: "3" } }), fleet.context());
+    await fleet.settle(good);
+    expect(await byHost(fleet)).toEqual({ "web-1": "running 3" });
+  });
+
   test("of one on its way back: what came with it goes", async () => {
     const fleet = await running(3, ["web-1", "web-2"]);
     await deploy(fleet, ["web-2", "web-3"], "2");

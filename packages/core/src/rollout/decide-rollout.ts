@@ -78,6 +78,8 @@ function decideForward(rollout: RolloutRecord, facts: readonly MemberFacts[], no
   if (still.length > 0) return decide({ kind: "wait", because: named(still) });
   switch (next.kind) {
     case "none":
+      // Members of removed placements are left out: where nobody else is left, what leaves is all there is of it.
+      if (leaving.length > 0 && leaving.length === facts.length && leaving.every(({ member }) => member.rowId === undefined)) return giveUp("what was to replace the earlier placements is no longer there");
       return decide(decideLeaving(facts, late, `every placement passed${skippedWords(members)}`));
     case "away":
       // One that is away for a moment has its turn like any other; nobody but them waits for it.
