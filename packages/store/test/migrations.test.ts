@@ -56,6 +56,24 @@ describe.each(servers)("migrations on the %s server", (server) => {
     expect(await migrate(database.url, { migrationsDir: dir })).toEqual([`${String(tags.length).padStart(4, "0")}_next`]);
   });
 
+  test("0011: what an earlier version let arrive without a gate goes on as it began, and nothing else is touched", async () => {
+    await using database = await empty();
+    await migrate(database.url, { migrationsDir: upTo("0010_retention") });
+    const [deployment, opened, ended, other] = Array.from({ length: 4 }, () => crypto.randomUUID());
+    await runSql(database.url, "INSERT INTO deployments (id, name, generation, desired, reconcile, placement, rollout, failover, status) VALUES ($1, 'web', 2, 'running', 'auto', '{}', '{}', '{}', 'active')", [deployment]);
+    const insert = (id: string, status: string, members: object) => runSql(database.url, `INSERT INTO rollouts (id, deployment_id, deployment, action, status, generation, desired, base_desired, policy, whole, wave, members, because, completed_at)
+      VALUES ($1, $2, 'web', 'deploy', $3, 2, 'running', 'running', '{}', true, 1, $4, 'x', CASE WHEN $3 = 'running' THEN NULL ELSE now() END)`, [id, deployment, status, JSON.stringify(members)]);
+    const stays = { host: "a", state: "open", wave: 1 };
+    await insert(opened!, "running", [stays, { host: "b", state: "apart", rowId: "r" }]);
+    await insert(ended!, "succeeded", [{ host: "c", state: "apart" }]);
+    await insert(other!, "failed", [stays]);
+    expect(await migrate(database.url)).toEqual(tags.slice(tags.indexOf("0011_rollout_placement")));
+    const found = new Map((await runSql(database.url, "SELECT id, members, base_placement FROM rollouts")).map((row) => [row["id"], row]));
+    expect(found.get(opened)).toMatchObject({ members: [stays, { host: "b", state: "passed", arriving: true, rowId: "r" }], base_placement: null });
+    expect(found.get(ended)).toMatchObject({ members: [{ host: "c", state: "passed", arriving: true }] });
+    expect(found.get(other)).toMatchObject({ members: [stays] });
+  });
+
   test("an empty database and another cluster's are refused by the store, and a copy can be adopted", async () => {
     await using database = await empty();
     await expect(openStore(database.url)).rejects.toMatchObject({ code: "database_unavailable", detail: expect.stringContaining("run the migrations") as string });
@@ -71,6 +89,15 @@ describe.each(servers)("migrations on the %s server", (server) => {
     await store.close();
   });
 });
+
+/** The migrations as a version had them whose last one was `tag`. */
+function upTo(tag: string): string {
+  const dir = tempDir("migrations");
+  cpSync(MIGRATIONS_DIR, dir, { recursive: true });
+  const journal = JSON.parse(readFileSync(join(MIGRATIONS_DIR, "meta", "_journal.json"), "utf8")) as { entries: { tag: string }[] };
+  writeFileSync(join(dir, "meta", "_journal.json"), JSON.stringify({ entries: journal.entries.slice(0, tags.indexOf(tag) + 1) }));
+  return dir;
+}
 
 function addMigration(dir: string, text: string): void {
   const tag = `${String(tags.length).padStart(4, "0")}_next`;

@@ -1,9 +1,11 @@
 /** The engine itself in trouble: hung, killed, restarted. Unknown is never reported as empty, and nothing is started twice. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { createServer, request as httpRequest, type IncomingMessage } from "node:http";
 import { join } from "node:path";
-import { eventually, startEngine, type Engine } from "@skep/testkit";
+import { eventually, startEngine, tempDir, type Engine } from "@skep/testkit";
 import { noEngine } from "@skep/testkit/vitest";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { findInContainer } from "../../src/drivers/docker/marked-processes.ts";
 import { becomes, containerSpec, createDockerWorld, FOREVER, idsOf, IMAGE, labelsFor, never, placementOf, seenAs, specOf, textOf } from "./docker-world.ts";
 
 const ALWAYS = { restart: { policy: "always" } } as const;
@@ -118,6 +120,45 @@ describe.skipIf(noEngine())("an engine in trouble", () => {
     }
     expect(stuck).toBe(true);
   }, PATIENT * 4);
+
+  test("what the runtime still runs of a start that the engine lost is ended first, and nothing else is", async () => {
+    const bystander = createDockerWorld(engine);
+    const other = labelsFor("bystander");
+    await bystander.up(other, containerSpec());
+    // The engine, but its first start is done and denied; what it forgot about, it would remove at once.
+    const done: string[] = [];
+    const server = createServer((request, response) => void (async () => {
+      const forward = (): Promise<IncomingMessage> => new Promise((resolve, reject) => {
+        const on = httpRequest({ socketPath: engine.socketPath, path: request.url, method: request.method, headers: request.headers }, resolve).on("error", reject);
+        request.pipe(on);
+      });
+      const id = /\/containers\/([0-9a-f]{64})\/start/.exec(request.url ?? "")?.[1];
+      if (request.method === "DELETE" && request.url!.includes(done[0] ?? "nothing yet")) await eventually(async () => !(await engine.ask<{ State: { Running: boolean } }>("GET", `/containers/${done[0]}/json`)).State.Running, { what: "nothing of it runs" });
+      const reply = await forward();
+      if (id === undefined || done.length > 0) return void reply.pipe(response.writeHead(reply.statusCode!, reply.headers));
+      done.push(id);
+      reply.resume();
+      response.writeHead(500, { "content-type": "application/json" }).end(JSON.stringify({ message: `task ${id}: already exists` }));
+    })().catch(() => response.destroy()));
+    const dir = tempDir("engine-proxy");
+    await new Promise<void>((resolve) => server.listen(join(dir, "docker.sock"), resolve));
+    try {
+      const { driver } = createDockerWorld(engine, { dockerHost: `unix://${join(dir, "docker.sock")}` });
+      const labels = labelsFor("lost");
+      await driver.shared!.ensure(placementOf(labels), specOf(containerSpec()), never);
+      await driver.start(labels, containerSpec(), never);
+      await driver.wait(labels, containerSpec(), AbortSignal.timeout(60_000));
+      expect(done).toHaveLength(1);
+      expect(await idsOf(engine, labels)).toEqual([expect.not.stringMatching(done[0]!)]);
+      expect(findInContainer(done[0]!)).toEqual([]);
+      const [now] = await idsOf(engine, labels);
+      expect(findInContainer(now!)).toContain((await seenAs(driver, labels))!.pid);
+      expect((await seenAs(bystander.driver, other))?.state).toBe("running");
+    } finally {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  }, PATIENT * 2);
 
   test("killed: unknown, not empty; restarted, it ended our containers, and their policy brings them back with their output whole", async () => {
     const { driver, up } = createDockerWorld(engine);

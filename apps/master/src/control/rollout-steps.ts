@@ -59,12 +59,14 @@ export async function takeStep(tx: Tx, deps: ControlDeps, { rollout, deployment,
       await refreshDeployment(tx, deployment.id);
       return { opened: opened.size, toCancel: [], more: false };
     }
-    case "succeed":
+    case "succeed": {
+      const ended = asSkipped(members, step.skip);
       await follow(tx, facts, step.skip, rollout.generation, () => rollout.desired);
-      await write(tx, rollout, { members: asSkipped(members, step.skip), status: "succeeded", because: step.because });
-      await tell(tx, rollout, "rollout.succeeded", members.some((member) => member.state === "skipped") || step.skip.length > 0 || step.because.includes("not gone yet") ? "warning" : "info", `rollout of ${deployment.name} generation ${rollout.generation} succeeded: ${step.because}`);
+      await write(tx, rollout, { members: ended, status: "succeeded", because: step.because });
+      await tell(tx, rollout, "rollout.succeeded", step.left.length > 0 || ended.some((member) => member.state === "skipped") ? "warning" : "info", `rollout of ${deployment.name} generation ${rollout.generation} succeeded: ${step.because}`);
       await refreshDeployment(tx, deployment.id);
       return NOTHING;
+    }
     case "roll_back":
     case "fail":
       return turnBack(tx, deps, { rollout, deployment, members, because: step.because, back: step.kind === "roll_back" });

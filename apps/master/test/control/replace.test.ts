@@ -1,5 +1,5 @@
 /** Deploys that leave hosts and come to others: nothing goes before what replaces it has passed, and the way back is whole. */
-import type { RolloutRecord } from "@skep/core";
+import { explainMember, type RolloutRecord } from "@skep/core";
 import { deployRequest, mutateRequest, redeployRequest, type PendingJob } from "@skep/protocol";
 import { describe, expect, test } from "vitest";
 import { startControl, type Fleet, type Outcome } from "./fleet.ts";
@@ -47,6 +47,19 @@ describe("forward", () => {
     expect(await last(fleet)).toMatchObject({ status: "succeeded", wave: 3, because: "every placement passed" });
     expect(await byHost(fleet)).toEqual({ "web-1": "running 2", "web-2": "running 2", "web-3": "running 2", "web-5": "running 2" });
     expect((await fleet.store.recentEvents(50, { kindPrefix: "rollout." })).map((event) => event.kind).slice(-2)).toEqual(["rollout.leaving", "rollout.succeeded"]);
+  });
+
+  test("a plan says what leaves last, and whoever asks why it is still there is told", async () => {
+    const fleet = await running(2, ["web-1"]);
+    const request = deployRequest.parse({ name: "app", spec: specOf("2"), placement: { hosts: ["web-2"] }, replace: true, dry_run: true });
+    const plan = (await fleet.control.deploy(request, fleet.context())).body as { hosts: { host: string; warnings: string[] }[] };
+    expect(plan.hosts.find(({ host }) => host === "web-1")!.warnings).toEqual(["everything of it would be torn down, once the rollout has passed everywhere else"]);
+    await deploy(fleet, ["web-2"], "2");
+    const [placement] = (await fleet.store.listPlacements({})).filter((view) => view.hostName === "web-1").map((view) => view.placement);
+    const reasons = async (): Promise<string[]> => explainMember(await last(fleet), placement!).map((reason) => reason.code);
+    expect(await reasons()).toEqual(["rollout_leaving"]);
+    await fleet.settle(good);
+    expect(await reasons()).toEqual([]);
   });
 
   test("one whose host is away, or whose teardown fails, is named and holds nobody up", async () => {

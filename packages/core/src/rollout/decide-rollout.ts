@@ -21,7 +21,8 @@ export type RolloutStep =
   /** Their hosts stay away: they follow later, and what leaves need not wait for them. */
   | { readonly kind: "skip"; readonly placements: readonly PlacementId[]; readonly because: string }
   | { readonly kind: "let_go"; readonly placements: readonly PlacementId[]; readonly because: string }
-  | { readonly kind: "succeed"; readonly skip: readonly PlacementId[]; readonly because: string }
+  /** `left`: what should be gone and is not yet; its teardown goes on by itself. */
+  | { readonly kind: "succeed"; readonly skip: readonly PlacementId[]; readonly left: readonly PlacementId[]; readonly because: string }
   | { readonly kind: "roll_back"; readonly because: string }
   | { readonly kind: "fail"; readonly because: string }
   /** Towards the base: rows to open, rows to stop first, placements that only follow later. */
@@ -85,7 +86,7 @@ function decideForward(rollout: RolloutRecord, facts: readonly MemberFacts[], no
       // One that is away for a moment has its turn like any other; nobody but them waits for it.
       if (!late) return decide({ kind: "wait", because: `waiting for hosts to return: ${named(next.hosts)}` });
       if (leaving.length > 0) return decide({ kind: "skip", placements: next.placements, because: `skipped, to follow when their hosts return: ${named(next.hosts)}` });
-      return decide({ kind: "succeed", skip: next.placements, because: `every placement that could be reached passed; skipped, to follow when their hosts return: ${named(next.hosts)}` });
+      return decide({ kind: "succeed", skip: next.placements, left: [], because: `every placement that could be reached passed; skipped, to follow when their hosts return: ${named(next.hosts)}` });
     case "busy":
       return late ? giveUp(`${deadline}: ${named(next.because)}`) : decide({ kind: "wait", because: named(next.because) });
     case "open":
@@ -106,8 +107,9 @@ function decideLeaving(facts: readonly MemberFacts[], late: boolean, passed: str
   const asked = leaving.filter(({ member, row }) => member.rowId !== undefined && row?.status !== "succeeded");
   const waiting = [...busy, ...asked.filter((item) => !isAway(item) && item.row !== undefined && !isTerminal(item.row.status)).map(({ member, row }) => `${member.host}: ${row!.operation} is ${row!.status}`)];
   if (waiting.length > 0 && !late) return { kind: "wait", because: `${passed}; leaving: ${named(waiting)}` };
-  const left = [...busy, ...asked.map(({ member, row, hostStatus }) => `${member.host}: teardown ${row === undefined ? "is not in the ledger" : `is ${row.status}${row.error === undefined ? "" : ` (${row.error})`}`}, its host is ${hostStatus}`)];
-  return { kind: "succeed", skip: [], because: left.length === 0 ? passed : `${passed}; not gone yet: ${named(left)}` };
+  const words = [...busy, ...asked.map(({ member, row, hostStatus }) => `${member.host}: teardown ${row === undefined ? "is not in the ledger" : `is ${row.status}${row.error === undefined ? "" : ` (${row.error})`}`}, its host is ${hostStatus}`)];
+  const left = [...unasked, ...asked].map(({ member }) => member.placementId);
+  return { kind: "succeed", skip: [], left, because: left.length === 0 ? passed : `${passed}; not gone yet: ${named(words)}` };
 }
 
 export type NextWave =
