@@ -232,6 +232,10 @@ test("rollout status, pause, resume, abort: what the API says, and what is said 
   const other = await skep(["rollout", "status", "web"], { url: api.url });
   expect(other.out).toContain("0 skipped; 1 to leave once all have passed");
   expect(other.out).toMatch(/host-2 +2 +open +yes/);
+  for (const [status, over] of [["rolling_back", { rollback_generation: 4 }], ["failed", {}]] as const) {
+    api.on("getRollout", { body: rolloutOf(status, ["passed", "refused", "leaving"], over) });
+    expect((await skep(["rollout", "status", "web"], { url: api.url })).out).toContain("1 that were to leave stay");
+  }
   for (const [word, route] of [["pause", "pauseRollout"], ["resume", "resumeRollout"], ["abort", "abortRollout"]] as const) {
     api.on(route, { body: { rollout_id: uuid(700), deployment_id: uuid(900), status: "paused", because: `${word}d by token:x` } });
     expect(await skep(["rollout", word, "web"], { url: api.url })).toMatchObject({ code: 0, out: `rollout of web: paused  ${word}d by token:x\n` });

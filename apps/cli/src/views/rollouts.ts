@@ -6,6 +6,12 @@ import { formatTime } from "../text/time.ts";
 import { factLines } from "./hosts.ts";
 import { state } from "./tones.ts";
 
+/** What was to leave: still to go, or kept because the rest did not come about. */
+function leaving({ counts, status, rollback_generation: back }: RolloutDetailJson): string {
+  if (counts.leaving === 0 || status === "succeeded" || status === "superseded") return "";
+  return back === null && status !== "failed" ? `; ${counts.leaving} to leave once all have passed` : `; ${counts.leaving} that were to leave stay`;
+}
+
 export function rolloutLines(rollout: RolloutDetailJson, columns: number | undefined): Line[] {
   const { counts: of, policy } = rollout;
   const back = rollout.base_generation === null ? "nothing to go back to" : rollout.rollback_generation === null ? `generation ${rollout.base_generation}` : `generation ${rollout.base_generation}, as generation ${rollout.rollback_generation}`;
@@ -19,7 +25,7 @@ export function rolloutLines(rollout: RolloutDetailJson, columns: number | undef
       ["change", `${rollout.action}, generation ${rollout.generation}${rollout.components === null ? "" : `, only ${rollout.components.join(" ")}`}`],
       ["back to", back],
       ["wave", `${rollout.wave} of about ${rollout.waves}`],
-      ["placements", `${of.total}: ${of.passed} passed, ${of.open} open, ${of.waiting} waiting, ${of.refused} refused, ${of.skipped} skipped${of.leaving === 0 ? "" : `; ${of.leaving} to leave once all have passed`}${rollout.rollback_generation === null ? "" : `; ${of.taken_back} taken back, ${of.left} left`}`],
+      ["placements", `${of.total}: ${of.passed} passed, ${of.open} open, ${of.waiting} waiting, ${of.refused} refused, ${of.skipped} skipped${leaving(rollout)}${rollout.rollback_generation === null ? "" : `; ${of.taken_back} taken back, ${of.left} left`}`],
       ["policy", `max parallel ${policy.max_parallel}, healthy for ${policy.min_healthy_s} s, deadline ${policy.progress_deadline_s} s, canary ${policy.canary}, auto promote ${policy.auto_promote ? "on" : "off"}, auto rollback ${policy.auto_rollback ? "on" : "off"}`],
       ["began", formatTime(rollout.created_at)],
       ["ended", formatTime(rollout.completed_at)],
